@@ -1,0 +1,120 @@
+"""The Q-step: the target distribution Q from the clean predictions P and a prior over clusters.
+
+All three rules solve, or approximate, min over Q of L_E = KL(Q||P) + rho KL(f||u), f_k = (1/N) sum_i q_ik, with
+sum_k q_ik = 1. The minimum satisfies q_ik ∝ p_ik (u_k / f_k)^rho, where f depends on Q itself.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.nn import log_softmax
+from jax.scipy.special import logsumexp
+
+from .settings import Rule, check_rule
+
+MAX_ROUNDS = 10_000
+TOLERANCE = 1e-6
+
+
+def target_distribution(
+    p: jax.Array,
+    prior: jax.Array | None = None,
+    rule: Rule = "closed_form",
+    prior_weight: float = 1.0,
+    sharpness: float = 1.0,
+) -> jax.Array:
+    """Q, the targets of the next epoch.
+
+    closed_form: q_ik ∝ p_ik (u_k / sum_i' p_i'k)^(1/2), the paper's update (its eq. 8): the first round of `exact`.
+    squared: q_ik ∝ p_ik^2 u_k / sum_i' p_i'k, what the released code runs.
+    exact: the minimum of KL(Q || P^sharpness normalised) + prior_weight KL(f||u), by unbalanced Sinkhorn: from v = 1,
+        v_k <- (u_k / ((1/N) sum_i p_ik / (P v)_i))^(rho / (1 + rho)) until log v is still; q_ik = p_ik v_k / (P v)_i.
+
+    Computed in logarithms, so that rows sum to 1 for probabilities as small as 1e-30 and for exact zeros. Runs under
+    jit, with everything but `p` and `prior` static.
+
+    Args:
+        p: clean predictions, (N, K), rows that sum to 1.
+        prior: u, (K,) positive numbers, scaled to sum to 1; None is uniform.
+        rule: "closed_form", "exact" or "squared".
+        prior_weight: rho, for `exact` only: 0 gives P^sharpness normalised, infinity balances the clusters exactly.
+        sharpness: beta, for `exact` only, positive; 1 is the paper's.
+
+    Returns:
+        Q, (N, K), float of p's precision, rows that sum to 1.
+
+    Raises:
+        ValueError: p not (N, K) or with entries outside [0, 1]; an unknown rule; a prior of the wrong length or with
+            entries that are not positive; a negative prior weight or a sharpness that is not positive; a prior weight
+            or sharpness other than 1 with another rule than `exact`.
+    """
+    check_rule(rule, prior_weight, sharpness)
+    p = jnp.asarray(p)
+    if p.ndim != 2 or 0 in p.shape:
+        raise ValueError(f"p has shape {p.shape}: expected (N, K), one row of probabilities per image")
+    if not jnp.issubdtype(p.dtype, jnp.floating):
+        p = p.astype(jnp.float32)
+    if not isinstance(p, jax.core.Tracer) and not bool(((p >= 0) & (p <= 1 + 1e-4)).all()):
+        raise ValueError("p has entries outside [0, 1] or NaN: expected probabilities, rows that sum to 1")
+    log_u = jnp.log(checked_prior(prior, p.shape[1], p.dtype))
+    log_p = jnp.log(p)
+    # A cluster without any probability has no say in the rules below and stays at zero.
+    log_mass = logsumexp(log_p, axis=0)
+    alive = jnp.isfinite(log_mass)
+    log_mass = jnp.where(alive, log_mass, 0.0)
+    if rule == "closed_form":
+        log_q = log_p + 0.5 * (log_u - log_mass)
+    elif rule == "squared":
+        log_q = 2 * log_p + log_u - log_mass
+    else:
+        log_p = log_softmax(sharpness * log_p, axis=1)
+        log_q = log_p + _sinkhorn(log_p, jnp.where(alive, log_u, -jnp.inf), prior_weight)
+    return jax.nn.softmax(log_q, axis=1)
+
+
+def _sinkhorn(log_p: jax.Array, log_u: jax.Array, prior_weight: float) -> jax.Array:
+    """log v (K,) at the fixed point; 0 where log_u is -inf (a cluster without any probability)."""
+    if prior_weight == 0:
+        return jnp.zeros_like(log_u)
+    power = 1.0 if math.isinf(prior_weight) else prior_weight / (1 + prior_weight)
+    alive = jnp.isfinite(log_u)
+    eps = float(jnp.finfo(log_p.dtype).eps)
+
+    def new_round(carry):
+        log_v, _, rounds = carry
+        log_row = logsumexp(log_p + log_v, axis=1, keepdims=True)
+        log_column = logsumexp(log_p - log_row, axis=0) - math.log(len(log_p))
+        new = jnp.where(alive, power * (log_u - log_column), 0.0)
+        # Q does not change when v is scaled; without this the scale alone takes thousands of rounds to settle.
+        new = jnp.where(alive, new - jnp.mean(new, where=alive), 0.0)
+        return new, jnp.abs(new - log_v).max(), rounds + 1
+
+    def moving(carry):
+        log_v, change, rounds = carry
+        # float32 cannot resolve 1e-6 where log v itself is large
+        return (change > jnp.maximum(TOLERANCE, 4 * eps * jnp.abs(log_v).max())) & (rounds < MAX_ROUNDS)
+
+    start = (jnp.zeros_like(log_u), jnp.array(jnp.inf, log_u.dtype), 0)
+    return jax.lax.while_loop(moving, new_round, start)[0]
+
+
+def checked_prior(prior: jax.Array | None, n_clusters: int, dtype: jnp.dtype = jnp.float32) -> jax.Array:
+    """The prior u as (n_clusters,) numbers that sum to 1; uniform for None.
+
+    Raises:
+        ValueError: a prior of another length, or with entries that are not finite and positive.
+    """
+    if prior is None:
+        return jnp.full((n_clusters,), 1 / n_clusters, dtype)
+    if isinstance(prior, jax.core.Tracer):
+        return prior.astype(dtype) / prior.sum()
+    u = np.asarray(prior, dtype=np.float64)
+    if u.shape != (n_clusters,):
+        raise ValueError(f"prior has shape {u.shape}: expected ({n_clusters},), one number per cluster")
+    if not (np.isfinite(u).all() and (u > 0).all()):
+        raise ValueError(f"prior is {u.tolist()}: expected positive numbers, one per cluster")
+    return jnp.asarray(u / u.sum(), dtype)

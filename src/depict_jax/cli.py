@@ -1,0 +1,163 @@
+"""depict-jax fit | predict | score. Nothing heavy is imported before it is needed: --help must not wait for JAX."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional
+
+from .settings import Preset, Settings, preset
+
+Flag = tyro.conf.FlagCreatePairsOff[bool]
+
+
+class _Typed(Settings):
+    """Settings as typed: checked after parsing, so that a bad one gets our sentence and not the parser's."""
+
+    def __post_init__(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Cluster images and write a run's folder: assignments.csv, report.html, scores, metrics, checkpoints."""
+
+    source: Positional[str]
+    """Images: "digits", a .npz file (x or images, optionally y or labels) or a .npy file."""
+    clusters: int
+    """Number of clusters K."""
+    out: Path
+    """Folder for the run."""
+    preset: Preset = "default"
+    """Where the settings below start from; "paper" is the released code's, and takes hours."""
+    resume: Flag = False
+    """Go on with the run in the folder, from its newest checkpoint."""
+    overwrite: Flag = False
+    """Replace the run in the folder."""
+    quiet: Flag = False
+    """Print nothing but errors."""
+    settings: OmitArgPrefixes[_Typed] = field(default_factory=_Typed)
+
+    def __call__(self) -> None:
+        """Run it."""
+        if self.resume and self.overwrite:
+            raise ValueError("--resume and --overwrite: expected at most one of them")
+        settings = Settings(**vars(self.settings))
+        from rich.console import Console
+
+        from .data import load
+        from .progress import Display, table_of
+        from .runner import run_into_folder
+        from .stages import check_job
+
+        console = Console(quiet=self.quiet)
+        images = load(self.source)
+        architecture = check_job(images.pixels, self.clusters, settings)
+        console.print(f"{len(images.pixels)} images from {images.source}, {self.clusters} clusters, into {self.out}")
+        with nullcontext(lambda event: None) if self.quiet else Display(console) as watch:
+            scores = run_into_folder(images, architecture, settings, self.out, self.resume, self.overwrite, watch)
+        if scores:
+            console.print(table_of(scores))
+        console.print(f"clusters: {self.out / 'assignments.csv'}   page: {self.out / 'report.html'}", soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Clusters for images never seen: index, cluster, confidence and a probability for each cluster, as CSV."""
+
+    run: Positional[Path]
+    """Folder of a finished run."""
+    source: Positional[str]
+    """Images, as for fit, of the shape that the run was trained on."""
+    out: Path
+    """CSV file to write."""
+    overwrite: Flag = False
+    """Replace the file if it is there."""
+
+    def __call__(self) -> None:
+        """Run it."""
+        if self.out.exists() and not self.overwrite:
+            raise ValueError(f"{self.out} is already there: choose another name, or give --overwrite")
+        if self.out.is_dir() or not self.out.parent.is_dir():
+            raise ValueError(f"{self.out} cannot be written: expected a file in a folder that exists")
+        from .data import load
+        from .estimator import DEPICT
+        from .run_folder import write_assignments
+
+        images = load(self.source)
+        write_assignments(self.out, DEPICT.load(self.run).predict_proba(images.pixels), with_probabilities=True)
+
+
+@dataclass(frozen=True)
+class Score:
+    """ACC, NMI and ARI of a run on images that have labels."""
+
+    run: Positional[Path]
+    """Folder of a finished run."""
+    source: Positional[str]
+    """Images with labels, as for fit, of the shape that the run was trained on."""
+
+    def __call__(self) -> None:
+        """Run it."""
+        from .data import load
+        from .estimator import DEPICT
+        from .metrics import scores
+
+        images = load(self.source)
+        if images.labels is None:
+            raise ValueError(f"{images.source} has no labels to score against: expected y or labels in a .npz file")
+        found = scores(images.labels, DEPICT.load(self.run).predict(images.pixels))
+        print("  ".join(f"{name.upper()} {value:.4f}" for name, value in found.items()))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Exit codes: 0 done, 1 the numbers diverged, 2 bad input, 130 interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        command = tyro.cli(_commands(_preset_in(words)), args=words, prog="depict-jax", description=_ABOUT)
+        command()
+    except (ValueError, TypeError, OSError) as error:
+        return _fail(error, 2)
+    except FloatingPointError as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted; the same command with --resume goes on from the newest checkpoint", 130)
+    return 0
+
+
+_ABOUT = "Group unlabelled images by what they show."
+
+
+def _commands(settings: Settings):
+    """The subcommands; `settings` are what fit's options start from."""
+    required = tyro.MISSING
+    fit = Fit(source=required, clusters=required, out=required, settings=_Typed(**vars(settings)))  # type: ignore[arg-type]
+    return (
+        Annotated[Fit, tyro.conf.subcommand("fit", default=fit)]
+        | Annotated[Predict, tyro.conf.subcommand("predict")]
+        | Annotated[Score, tyro.conf.subcommand("score")]
+    )
+
+
+def _preset_in(words: list[str]) -> Settings:
+    """The settings of --preset, which must be known before the other options' defaults are."""
+    for word, value in zip(words, [*words[1:], ""], strict=False):
+        name = value if word == "--preset" else word.removeprefix("--preset=") if word.startswith("--preset=") else None
+        if name in ("default", "paper"):  # tyro refuses any other
+            return preset(name)
+    return Settings()
+
+
+def _fail(error: object, code: int) -> int:
+    print(f"depict-jax: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

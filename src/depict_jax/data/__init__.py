@@ -1,0 +1,6 @@
+"""Where images come from: every source gives one `Images`."""
+
+from .images import Images, as_pixels
+from .sources import load
+
+__all__ = ["Images", "as_pixels", "load"]

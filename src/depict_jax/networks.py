@@ -1,0 +1,143 @@
+"""Encoder, decoder and soft-max head: the three pathways of DEPICT as Flax modules without state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from .architecture import Architecture, Convolution
+from .convolution import conv, conv_transpose
+
+_glorot = nn.initializers.glorot_uniform()
+_zeros = nn.initializers.zeros_init()
+
+
+class Pathways(NamedTuple):
+    """What one pass gives for B images; layers are counted as in the paper, z^0 the image and z^L the embedding."""
+
+    noisy_embedding: jax.Array  # z~^L, (B, K)
+    noisy_logits: jax.Array  # (B, K); softmax gives p~
+    reconstructions: tuple[jax.Array, ...]  # z^^0 .. z^^{L-1}
+    clean: tuple[jax.Array, ...]  # z^0 .. z^L
+    logits: jax.Array  # (B, K); softmax gives p
+
+
+def leaky_relu(x: jax.Array) -> jax.Array:
+    """g, slope 0.01 below zero."""
+    return nn.leaky_relu(x, negative_slope=0.01)
+
+
+def dropout(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
+    """Inverted dropout: entries are zeroed with probability `rate`, the others divided by 1 - rate.
+
+    Sixteen random bits an entry (threefry's bits dominate the cost of a mask on a CPU), so the rate is met to 1e-5.
+    """
+    if rate == 0:
+        return x
+    words = jax.random.bits(key, (-(-x.size // 2),), jnp.uint32)
+    bits = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size].reshape(x.shape)
+    dropped = round(rate * 2**16)
+    return jnp.where(bits >= dropped, x / (1 - dropped / 2**16), 0.0)
+
+
+class Encoder(nn.Module):
+    """Convolutions and the fully connected embedding."""
+
+    architecture: Architecture
+
+    @nn.compact
+    def __call__(self, images: jax.Array, noisy: bool) -> tuple[jax.Array, ...]:
+        """z^0 .. z^L, or z~^0 .. z~^L with corruption of the input and after each convolution.
+
+        Args:
+            images: (B, H, W, C), scaled to [-1, 1].
+            noisy: corrupt, with the rng "dropout".
+
+        Returns:
+            The image, each convolution's output (B, rows, columns, features), the embedding (B, K) in (-1, 1).
+        """
+        rates = self.architecture.dropout
+
+        def corrupt(z: jax.Array, rate: float) -> jax.Array:
+            return dropout(self.make_rng("dropout"), z, rate) if noisy and rate else z
+
+        layers = [corrupt(images, rates[0])]
+        for n, convolution in enumerate(self.architecture.convolutions):
+            w = self.param(f"conv{n + 1}_kernel", _glorot, _kernel_shape(convolution, layers[-1].shape[-1]))
+            b = self.param(f"conv{n + 1}_bias", _zeros, (convolution.features,))
+            z = leaky_relu(conv(layers[-1], w, convolution.stride, convolution.pad) + b)
+            layers.append(corrupt(z, rates[n + 1]))
+        flat = layers[-1].reshape(len(images), -1)
+        embedding = nn.Dense(self.architecture.n_clusters, kernel_init=_glorot, name="embedding")(flat)
+        return (*layers, nn.tanh(embedding))
+
+
+class Decoder(nn.Module):
+    """The encoder mirrored, with weights of its own: fully connected, then transposed convolutions."""
+
+    architecture: Architecture
+
+    @nn.compact
+    def __call__(self, embedding: jax.Array) -> tuple[jax.Array, ...]:
+        """z^^0 .. z^^{L-1} from embeddings (B, K): the image in (-1, 1), then the maps in the encoder's order."""
+        maps = self.architecture.maps
+        flat = nn.Dense(maps[-1][0] * maps[-1][1] * maps[-1][2], kernel_init=_glorot, name="embedding")(embedding)
+        layers = [leaky_relu(flat).reshape(-1, *maps[-1])]
+        for n, convolution in reversed(list(enumerate(self.architecture.convolutions))):
+            channels = maps[n][2]
+            w = self.param(f"conv{n + 1}_kernel", _glorot, _kernel_shape(convolution, channels))
+            b = self.param(f"conv{n + 1}_bias", _zeros, (channels,))
+            activation: Callable[[jax.Array], jax.Array] = leaky_relu if n else nn.tanh
+            layers.append(activation(conv_transpose(layers[-1], w, convolution.stride, convolution.pad) + b))
+        return tuple(reversed(layers))
+
+
+class Depict(nn.Module):
+    """The whole network: noisy encoder, decoder, clean encoder with the same weights, soft-max head.
+
+    `Depict(architecture).init(key, images)` gives the variables; the head starts at zero, since the initial assignment
+    sets it.
+    """
+
+    architecture: Architecture
+
+    def setup(self) -> None:
+        """The three parts, whose parameters are stored under their names."""
+        self.encoder = Encoder(self.architecture)
+        self.decoder = Decoder(self.architecture)
+        self.head = nn.Dense(self.architecture.n_clusters, kernel_init=_zeros)
+
+    def __call__(self, images: jax.Array, noisy: bool = True) -> Pathways:
+        """All three pathways.
+
+        Args:
+            images: (B, H, W, C), scaled to [-1, 1].
+            noisy: False leaves the corruption out of the noisy pathway (validation); then no rng is needed. With it,
+                `apply` takes rngs={"dropout": key} unless every rate is zero.
+        """
+        noisy_embedding = self.encoder(images, noisy)[-1]
+        clean = self.encoder(images, False)
+        return Pathways(
+            noisy_embedding=noisy_embedding,
+            noisy_logits=self.head(noisy_embedding),
+            reconstructions=self.decoder(noisy_embedding),
+            clean=clean,
+            logits=self.head(clean[-1]),
+        )
+
+    def encode(self, images: jax.Array) -> jax.Array:
+        """Clean embeddings z^L, (B, K), of images (B, H, W, C) scaled to [-1, 1]."""
+        return self.encoder(images, False)[-1]
+
+    def predict(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Clean embeddings and probabilities p = softmax(Theta^T z^L), both (B, K)."""
+        embedding = self.encode(images)
+        return embedding, nn.softmax(self.head(embedding))
+
+
+def _kernel_shape(convolution: Convolution, channels: int) -> tuple[int, int, int, int]:
+    return (*convolution.kernel, channels, convolution.features)

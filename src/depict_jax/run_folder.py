@@ -1,0 +1,205 @@
+"""The files of a run's folder, each readable by a person: what is written where, and when a folder may be written to.
+
+config.json      what was clustered and how
+metrics.jsonl    a line for each epoch
+checkpoints/     states to go on from; the newest is the model
+assignments.csv  index, cluster, confidence
+scores.json      ACC, NMI and ARI after each stage, where labels exist
+report.html      a page to look at
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .architecture import Architecture, Convolution
+from .settings import Settings
+
+CONFIG, METRICS, CHECKPOINTS = "config.json", "metrics.jsonl", "checkpoints"
+ASSIGNMENTS, SCORES, REPORT = "assignments.csv", "scores.json", "report.html"
+FILES = (CONFIG, METRICS, CHECKPOINTS, ASSIGNMENTS, SCORES, REPORT)
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Config:
+    """config.json: all that decides a run's outcome."""
+
+    source: str
+    content_hash: str
+    n_images: int
+    architecture: Architecture
+    settings: Settings
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; an infinite prior weight is the string "inf"."""
+        found = {"format": FORMAT, **asdict(self)}
+        weight = found["settings"]["prior_weight"]
+        found["settings"]["prior_weight"] = "inf" if math.isinf(weight) else weight
+        return json.loads(json.dumps(found))
+
+    @classmethod
+    def read(cls, folder: Path) -> Config:
+        """The config of the run in `folder`.
+
+        Raises:
+            ValueError: a folder that is no run, or whose config.json is damaged or of another format.
+        """
+        path = folder / CONFIG
+        if not path.is_file():
+            raise ValueError(f"{folder} is no run: it has no {CONFIG}; give a folder that `depict-jax fit` made")
+        try:
+            found = json.loads(path.read_text())
+            if found["format"] != FORMAT:
+                raise ValueError(f"it is of format {found['format']}, expected {FORMAT}")
+            shape, settings = found["architecture"], found["settings"]
+            return cls(
+                source=str(found["source"]),
+                content_hash=str(found["content_hash"]),
+                n_images=int(found["n_images"]),
+                architecture=Architecture(
+                    image=tuple(shape["image"]),
+                    convolutions=tuple(
+                        Convolution(c["features"], tuple(c["kernel"]), tuple(c["stride"]), tuple(c["pad"]))
+                        for c in shape["convolutions"]
+                    ),
+                    n_clusters=shape["n_clusters"],
+                    dropout=tuple(shape["dropout"]),
+                ),
+                settings=Settings(
+                    **{
+                        **settings,
+                        "prior": None if settings["prior"] is None else tuple(settings["prior"]),
+                        "prior_weight": float(settings["prior_weight"]),
+                    }
+                ),
+            )
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise ValueError(f"{path} is damaged or not of this program: {error}") from error
+
+    def differences(self, other: Config) -> list[str]:
+        """What differs from `other`, as "name: mine, not theirs"; the source's name does not count, its images do."""
+        mine, theirs = _flat(self.to_json()), _flat(other.to_json())
+        return [
+            f"{name}: {value}, not {theirs.get(name)}"
+            for name, value in mine.items()
+            if name != "source" and theirs.get(name) != value
+        ]
+
+
+def claim(folder: Path, config: Config, resume: bool, overwrite: bool) -> None:
+    """Make `folder` ready for a run of `config`; refuse before anything is lost.
+
+    Args:
+        folder: need not exist. What was not written by a run stays untouched.
+        config: of the run to come.
+        resume: go on with the run that the folder may hold.
+        overwrite: remove the run that the folder may hold.
+
+    Raises:
+        ValueError: a folder that holds a run (without resume or overwrite), a run of other settings (with resume), or
+            other files and no run; both resume and overwrite.
+    """
+    if resume and overwrite:
+        raise ValueError("--resume and --overwrite: expected at most one of them")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: expected a folder for the run, or one to be made")
+    if (folder / CONFIG).exists():
+        if resume:
+            found = config.differences(Config.read(folder))
+            if found:
+                raise ValueError(
+                    f"{folder} holds a run of other settings ({'; '.join(found)}): repeat its settings to resume it, "
+                    "or choose another folder"
+                )
+        elif overwrite:
+            _remove_run(folder)
+        else:
+            raise ValueError(f"{folder} already holds a run: resume it, overwrite it, or choose another folder")
+    elif not resume and folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds other files and no run: choose another folder, or an empty one")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / CONFIG, config.to_json())
+
+
+def append_metrics(folder: Path, record: dict[str, Any]) -> None:
+    """One more line of metrics.jsonl."""
+    with (folder / METRICS).open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; a last line cut short by a crash is left out."""
+    path = folder / METRICS
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def keep_metrics(folder: Path, kept: list[dict[str, Any]]) -> None:
+    """Replace metrics.jsonl by the lines that the state gone on from knows of."""
+    _replace(folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
+
+
+def write_assignments(path: Path, p: np.ndarray, with_probabilities: bool = False) -> None:
+    """A header and a line for each image: index, cluster, confidence and, if asked, a probability for each cluster.
+
+    Args:
+        path: of the CSV file; replaced.
+        p: probabilities, (N, K).
+        with_probabilities: add the columns p0 .. p{K-1}.
+    """
+    header = ["index", "cluster", "confidence", *([f"p{k}" for k in range(p.shape[1])] if with_probabilities else [])]
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for index, row in enumerate(p):
+            cluster = int(row.argmax())
+            rest = [f"{value:.6g}" for value in row] if with_probabilities else []
+            writer.writerow([index, cluster, f"{row[cluster]:.6g}", *rest])
+    partial.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Indented JSON, replaced as a whole."""
+    _replace(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_scores(folder: Path) -> dict[str, dict[str, float]]:
+    """scores.json, or {} where there is none."""
+    path = folder / SCORES
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def _remove_run(folder: Path) -> None:
+    for name in FILES:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    items: Iterable[tuple[str, Any]] = value.items()
+    return {
+        name: leaf for key, item in items for name, leaf in _flat(item, f"{prefix}.{key}" if prefix else key).items()
+    }

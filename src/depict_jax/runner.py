@@ -1,0 +1,117 @@
+"""A run into a folder: the stages' events to checkpoints, metrics, scores, assignments and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from . import checkpoints, run_folder
+from .architecture import Architecture
+from .checkpoints import Checkpoints
+from .data import Images
+from .metrics import scores
+from .networks import Depict
+from .run_folder import Config
+from .settings import Settings
+from .stages import FINISHED, STAGES, DivergedError, EpochEnd, RunState, StageEnd, initial_state, kmeans, run
+from .training import predict
+
+SECONDS_BETWEEN_SAVES = 2.0  # a save costs some 50 ms: with epochs shorter than this, not every one is worth it
+
+Event = EpochEnd | StageEnd
+Scores = dict[str, dict[str, float]]
+
+
+def run_into_folder(
+    images: Images,
+    architecture: Architecture,
+    settings: Settings,
+    folder: Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    watch: Callable[[Event], None] = lambda event: None,
+) -> Scores:
+    """Train and write the run's folder.
+
+    Args:
+        images: what to cluster; their labels are read for the scores after each stage, by nothing else.
+        architecture: for such images.
+        settings: the hyperparameters.
+        folder: where the run goes, see `run_folder`.
+        resume: go on from the folder's newest checkpoint, if it has one.
+        overwrite: replace the run that the folder holds.
+        watch: called with each event, before it is saved.
+
+    Returns:
+        ACC, NMI and ARI after each stage; {} without labels.
+
+    Raises:
+        ValueError: a folder that may not be written to (see `run_folder.claim`), or what `stages.run` raises.
+        DivergedError: naming the stage, the epoch and the last good checkpoint.
+    """
+    config = Config(images.source, images.content_hash, len(images.pixels), architecture, settings)
+    run_folder.claim(folder, config, resume, overwrite)
+    with Checkpoints(folder / run_folder.CHECKPOINTS) as saved:
+        state = saved.restore(lambda: initial_state(architecture, settings, len(images.pixels)))
+        if state is not None and state.stage == FINISHED and (folder / run_folder.REPORT).exists():
+            return run_folder.read_scores(folder)
+        found = run_folder.read_scores(folder) if state is not None else {}
+        run_folder.keep_metrics(folder, _known(run_folder.read_metrics(folder), state))
+        unsaved = 0.0
+        try:
+            for event in run(images.pixels, architecture, settings, state):
+                watch(event)
+                state = event.state
+                if isinstance(event, EpochEnd):
+                    run_folder.append_metrics(folder, event.record())
+                    unsaved += event.seconds
+                elif images.labels is not None:
+                    found[event.stage] = scores(images.labels, _assignment(event, images, architecture, settings))
+                    run_folder.write_json(folder / run_folder.SCORES, found)
+                if isinstance(event, StageEnd) or unsaved > SECONDS_BETWEEN_SAVES:
+                    saved.save(state)
+                    unsaved = 0.0
+        except DivergedError as error:
+            last = saved.newest
+            good = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
+            raise DivergedError(f"{error}; {good}; try a smaller learning rate") from error
+    assert state is not None
+    run_folder.write_assignments(folder / run_folder.ASSIGNMENTS, np.asarray(state.p))
+    from .report import write_report  # matplotlib: only where a report is written
+
+    write_report(folder, images, np.asarray(state.p))
+    return found
+
+
+def load_finished(folder: Path) -> tuple[Config, RunState]:
+    """The config and final state of the run in `folder`.
+
+    Raises:
+        ValueError: a folder that is no run, or holds one that has not come to its end.
+    """
+    config = Config.read(folder)
+    state = None
+    if checkpoints.present(folder / run_folder.CHECKPOINTS):
+        with Checkpoints(folder / run_folder.CHECKPOINTS) as saved:
+            state = saved.restore(lambda: initial_state(config.architecture, config.settings, config.n_images))
+    if state is None or state.stage != FINISHED:
+        raise ValueError(f"{folder} holds a run that is not finished: end it with `depict-jax fit ... --resume` first")
+    return config, state
+
+
+def _known(records: list[dict], state: RunState | None) -> list[dict]:
+    """The records of epochs that `state` has behind it."""
+    if state is None:
+        return []
+    reached = (int(state.stage), int(state.epoch))
+    return [record for record in records if (STAGES.index(record["stage"]), record["epoch"]) <= reached]
+
+
+def _assignment(event: StageEnd, images: Images, architecture: Architecture, settings: Settings) -> np.ndarray:
+    """What a stage's end would answer if it were the last; after pretraining, k-means on the embeddings."""
+    if event.stage == "pretrain":
+        embeddings, _ = predict(Depict(architecture), event.state.train.variables, images.pixels)
+        return kmeans(embeddings, architecture.n_clusters, settings)
+    return event.state.assignment if event.stage == "initial" else np.asarray(event.state.p).argmax(axis=1)

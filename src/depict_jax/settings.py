@@ -1,0 +1,168 @@
+"""The hyperparameters of a run: one dataclass for the library, the command line and config.json. Free of JAX."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from tyro.constructors import PrimitiveConstructorSpec
+
+Initial = Literal["acpic", "kmeans"]
+Rule = Literal["closed_form", "exact", "squared"]
+Preset = Literal["default", "paper"]
+
+
+def _read_prior(words: list[str]) -> tuple[float, ...] | None:
+    """Numbers as typed, or from a text file that holds them, parted by blanks or commas; "uniform" for None."""
+    if words == ["uniform"]:
+        return None
+    if len(words) == 1 and Path(words[0]).is_file():
+        words = Path(words[0]).read_text().replace(",", " ").split()
+    try:
+        return tuple(float(word) for word in words)
+    except ValueError:
+        raise ValueError(
+            f"prior is {' '.join(words)!r}: expected K positive numbers, a text file of them, or uniform"
+        ) from None
+
+
+_prior_words = PrimitiveConstructorSpec(
+    nargs="*",
+    metavar="FILE|NUMBERS",
+    instance_from_str=_read_prior,
+    is_instance=lambda value: value is None or isinstance(value, tuple),
+    str_from_instance=lambda value: ["uniform"] if value is None else [repr(number) for number in value],
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run is trained; the same for every data set unless the user says otherwise.
+
+    Raises:
+        ValueError: a number out of its range, named with what was expected.
+    """
+
+    initial: Initial = "acpic"
+    """Initial assignment of the embeddings: AC-PIC or k-means."""
+    rule: Rule = "squared"
+    """Q-step: the released code's, the paper's closed form, or its exact solution."""
+    prior: Annotated[tuple[float, ...] | None, _prior_words] = None
+    """Prior u over clusters: K positive numbers, or a text file that holds them."""
+    prior_weight: float = 1.0
+    """Weight rho of the prior, with --rule exact; inf balances the clusters exactly."""
+    sharpness: float = 1.0
+    """Sharpness beta of the targets, with --rule exact."""
+    seed: int = 0
+    """The same seed gives the same result, bit for bit, on the same kind of machine."""
+    batch_size: int = 100
+    """Images a training step."""
+    pretrain_epochs: int = 40
+    """Most epochs of pretraining the autoencoder."""
+    warm_epochs: int = 5
+    """Most epochs of the warm start on the initial assignment."""
+    joint_epochs: int = 30
+    """Most epochs of the joint training."""
+    pretrain_learning_rate: float = 1e-3
+    """Adam's rate at the start of pretraining."""
+    warm_learning_rate: float = 1e-3
+    """Adam's rate at the start of the warm start."""
+    joint_learning_rate: float = 1e-3
+    """Adam's rate at the start of the joint training."""
+    final_learning_rate: float = 0.05
+    """Rate at the end of pretraining and joint training as a share of the start's, by cosine; 1 keeps it constant."""
+    pretrain_patience: int = 100
+    """Epochs without a better validation loss before pretraining stops."""
+    warm_patience: int = 5
+    """Epochs without better agreement with the initial assignment before the warm start stops."""
+    kmeans_restarts: int = 20
+    """Restarts of k-means for --initial kmeans."""
+    dropout: float = 0.1
+    """Corruption of the input and of every hidden layer but the last convolution's."""
+    hidden_weight: float = 0.1
+    """Weight lambda_l of each hidden layer's reconstruction; the image's is 1."""
+    clustering_weight: float = 1.0
+    """Weight gamma of the cross entropy beside the reconstruction."""
+    stop_gradient: bool = False
+    """Hold the clean targets of the reconstruction fixed; the released code lets the gradient through."""
+
+    def __post_init__(self) -> None:
+        if self.initial not in get_args(Initial):
+            raise ValueError(f"initial is {self.initial!r}: expected one of {', '.join(get_args(Initial))}")
+        for name, least in _INTEGERS.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not hasattr(value, "__index__"):
+                raise ValueError(f"{name} is {value!r}: expected an integer")
+            if value < least:
+                raise ValueError(f"{name} is {value}: expected at least {least}")
+        if self.seed >= 2**32:
+            raise ValueError(f"seed is {self.seed}: expected less than 2**32")
+        for name in ("pretrain_learning_rate", "warm_learning_rate", "joint_learning_rate", "clustering_weight"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected a positive number")
+        if not 0 < self.final_learning_rate <= 1:
+            raise ValueError(f"final_learning_rate is {self.final_learning_rate}: expected more than 0, at most 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}: expected at least 0 and below 1")
+        if not 0 <= self.hidden_weight < math.inf:
+            raise ValueError(f"hidden_weight is {self.hidden_weight}: expected a number of at least 0")
+        check_rule(self.rule, self.prior_weight, self.sharpness)
+        if self.prior is not None and not all(0 < number < math.inf for number in self.prior):
+            raise ValueError(f"prior is {list(self.prior)}: expected positive numbers, one per cluster")
+
+
+def check_rule(rule: str, prior_weight: float, sharpness: float) -> None:
+    """Refuse a rule of the Q-step, or numbers that it cannot use.
+
+    Raises:
+        ValueError: an unknown rule; a negative prior weight or a sharpness that is not positive; one of them other
+            than 1 with another rule than `exact`.
+    """
+    if rule not in get_args(Rule):
+        raise ValueError(f"rule is {rule!r}: expected one of {', '.join(get_args(Rule))}")
+    if not prior_weight >= 0:
+        raise ValueError(f"prior_weight is {prior_weight}: expected a number of at least 0 (inf balances exactly)")
+    if not 0 < sharpness < math.inf:
+        raise ValueError(f"sharpness is {sharpness}: expected a positive number")
+    for name, value in (("prior_weight", prior_weight), ("sharpness", sharpness)):
+        if rule != "exact" and value != 1:
+            raise ValueError(
+                f"{name} is {value} with rule {rule!r}: it belongs to the rule 'exact'; choose that rule or leave it at 1"
+            )
+
+
+_INTEGERS = {
+    "seed": 0,
+    "batch_size": 1,
+    "pretrain_epochs": 0,
+    "warm_epochs": 0,
+    "joint_epochs": 0,
+    "pretrain_patience": 1,
+    "warm_patience": 1,
+    "kmeans_restarts": 1,
+}
+
+# The released code: Adam 1e-4 throughout, thousands of epochs with early stopping, 40 restarts.
+_PAPER = Settings(
+    pretrain_epochs=4000,
+    warm_epochs=1000,
+    joint_epochs=4000,
+    pretrain_learning_rate=1e-4,
+    warm_learning_rate=1e-4,
+    joint_learning_rate=1e-4,
+    final_learning_rate=1.0,
+    kmeans_restarts=40,
+)
+
+
+def preset(name: Preset) -> Settings:
+    """The settings called `name`: "default", or "paper" for the released code's.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in get_args(Preset):
+        raise ValueError(f"preset is {name!r}: expected one of {', '.join(get_args(Preset))}")
+    return _PAPER if name == "paper" else Settings()

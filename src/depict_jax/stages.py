@@ -1,0 +1,329 @@
+"""The four stages of DEPICT: pretrain -> initial assignment -> warm start -> joint, as a generator of events.
+
+This is the training loop. It knows nothing of progress bars, logs or files: whoever iterates saves the states it hands
+out and may pass one back to go on from there. No label enters: there is no argument that could carry one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from sklearn.cluster import KMeans
+from sklearn.metrics import normalized_mutual_info_score
+from threadpoolctl import threadpool_limits
+
+from .agglomerative import path_integral_clustering
+from .architecture import Architecture
+from .assignments import checked_prior, target_distribution
+from .metrics import indicators
+from .networks import Depict
+from .settings import Settings
+from .training import (
+    Loss,
+    TrainState,
+    Variables,
+    fresh_state,
+    head_from_assignment,
+    predict,
+    steps_per_epoch,
+    train_epoch,
+    validation_loss,
+)
+
+STAGES = ("pretrain", "initial", "warm", "joint", "finished")
+PRETRAIN, INITIAL, WARM, JOINT, FINISHED = range(len(STAGES))
+STILL = 1e-7  # mean squared change of Q between epochs that ends the joint stage
+
+
+class RunState(NamedTuple):
+    """All that a run needs to go on, bit for bit, from between two epochs: a pytree of arrays of fixed shapes."""
+
+    stage: np.int32  # index into STAGES, the stage under way
+    epoch: np.int32  # its epochs done
+    train: TrainState
+    best_variables: Variables  # pretrain, warm: those with the best score so far
+    best_score: np.float32  # pretrain: validation loss; warm: minus the agreement; joint: last change of Q
+    waited: np.int32  # epochs since best_score
+    assignment: np.ndarray  # (N,) int32, the initial assignment
+    p: jax.Array  # (N, K) clean predictions that the next Q comes from; of the final weights once finished
+
+
+class EpochEnd(NamedTuple):
+    """An epoch is over. `state` holds until the next event is asked for: its buffers are then used again."""
+
+    stage: str
+    epoch: int
+    epochs: int  # the stage's limit
+    losses: dict[str, float]
+    seconds: float  # the epoch's wall time, device work included
+    images_per_second: float
+    indicators: dict[str, float]
+    state: RunState
+
+    def record(self) -> dict[str, Any]:
+        """The line of metrics.jsonl: all but the state, flat."""
+        return {
+            "stage": self.stage,
+            "epoch": self.epoch,
+            **self.losses,
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+            **self.indicators,
+        }
+
+
+class StageEnd(NamedTuple):
+    """A stage is over; `state` is the next one's start, its weights the ones this stage chose."""
+
+    stage: str
+    seconds: float  # wall time of what ends the stage: the initial assignment, the final predictions
+    state: RunState
+
+
+class DivergedError(FloatingPointError):
+    """A loss became NaN or infinite."""
+
+
+def check_job(pixels: np.ndarray, n_clusters: int, settings: Settings) -> Architecture:
+    """Refuse, before any compute, what could not be clustered; the architecture for the rest.
+
+    Args:
+        pixels: uint8 (N, H, W, C).
+        n_clusters: K.
+        settings: the hyperparameters.
+
+    Raises:
+        TypeError: n_clusters that is no integer.
+        ValueError: K below 2, a single image, fewer images, or distinct images, than clusters, images too small for
+            the network, a prior of another length than K.
+    """
+    if isinstance(n_clusters, bool) or not isinstance(n_clusters, (int, np.integer)):
+        raise TypeError(f"n_clusters is {n_clusters!r}: expected an integer of at least 2")
+    if n_clusters < 2:
+        raise ValueError(f"n_clusters is {n_clusters}: expected at least 2")
+    if len(pixels) < max(2, n_clusters):
+        raise ValueError(f"{len(pixels)} image(s) for {n_clusters} clusters: expected at least one image per cluster")
+    distinct: set[bytes] = set()
+    for image in pixels:
+        distinct.add(image.tobytes())
+        if len(distinct) == n_clusters:
+            break
+    else:
+        raise ValueError(
+            f"only {len(distinct)} distinct image(s) for {n_clusters} clusters: choose fewer clusters, or check that "
+            "the images were read as meant"
+        )
+    checked_prior(settings.prior, n_clusters)
+    return Architecture.for_image(pixels.shape[1:], int(n_clusters), settings.dropout)
+
+
+def initial_state(architecture: Architecture, settings: Settings, n_images: int) -> RunState:
+    """The state before the first epoch. Pure: `jax.eval_shape` of it gives a checkpoint's shapes."""
+    image = jnp.zeros((1, *architecture.image))
+    variables = Depict(architecture).init(_key(settings, PRETRAIN, 0), image, noisy=False)
+    return _begin(
+        PRETRAIN,
+        variables,
+        np.zeros(n_images, np.int32),
+        jnp.full((n_images, architecture.n_clusters), 1 / architecture.n_clusters),
+    )
+
+
+def run(
+    pixels: np.ndarray, architecture: Architecture, settings: Settings, state: RunState | None = None
+) -> Iterator[EpochEnd | StageEnd]:
+    """Train, from the beginning or from `state`, one event after each epoch and each stage.
+
+    Args:
+        pixels: (N, H, W, C) uint8, N at least K.
+        architecture: the network for such images.
+        settings: the hyperparameters.
+        state: one that an earlier, equal run handed out.
+
+    Raises:
+        ValueError: embeddings that the initial assignment cannot split into K clusters; a prior of the wrong length.
+        DivergedError: a loss that is NaN or infinite, naming stage and epoch.
+    """
+    checked_prior(settings.prior, architecture.n_clusters)
+    state = initial_state(architecture, settings, len(pixels)) if state is None else state
+    trainer = _Trainer(pixels, architecture, settings)
+    while state.stage != FINISHED:
+        start = time.perf_counter()
+        stage = int(state.stage)
+        if trainer.is_over(state):
+            state = jax.block_until_ready(trainer.end_stage(state))
+            yield StageEnd(STAGES[stage], time.perf_counter() - start, state)
+        else:
+            previous = np.asarray(state.p).argmax(axis=1) if stage in (WARM, JOINT) and state.epoch else None
+            state, losses, members = trainer.train(state)
+            seconds = time.perf_counter() - start
+            found = indicators(np.asarray(state.p)[members], None if previous is None else previous[members])
+            yield EpochEnd(
+                stage=STAGES[stage],
+                epoch=int(state.epoch),
+                epochs=trainer.limits[stage],
+                losses=losses,
+                seconds=seconds,
+                images_per_second=len(members) / seconds,
+                indicators=found if stage != PRETRAIN else {},
+                state=state,
+            )
+
+
+class _Trainer:
+    """What stays the same through a run: the images on the device, the split, each stage's loss and limits."""
+
+    def __init__(self, pixels: np.ndarray, architecture: Architecture, settings: Settings):
+        self.pixels = pixels
+        self.on_device = jnp.asarray(pixels)
+        self.settings = settings
+        self.model = Depict(architecture)
+        self.prior = None if settings.prior is None else np.asarray(settings.prior)
+        weights = (1.0, *(settings.hidden_weight,) * len(architecture.convolutions))
+        autoencoder = Loss(weights, 0.0, settings.stop_gradient)
+        clustering = Loss(weights, settings.clustering_weight, settings.stop_gradient)
+        self.losses = {PRETRAIN: autoencoder, WARM: clustering, JOINT: clustering}
+        self.limits = {
+            PRETRAIN: settings.pretrain_epochs,
+            INITIAL: 0,
+            WARM: settings.warm_epochs,
+            JOINT: settings.joint_epochs,
+        }
+        order = np.random.default_rng(settings.seed).permutation(len(pixels)).astype(np.int32)
+        self.held_out, rest = np.split(order, [max(1, len(pixels) // 10)])
+        self.members = {PRETRAIN: rest, WARM: rest, JOINT: np.arange(len(pixels), dtype=np.int32)}
+
+    def is_over(self, state: RunState) -> bool:
+        """Whether the stage under way has reached its end."""
+        stage = int(state.stage)
+        if state.epoch >= self.limits[stage]:
+            return True
+        if stage == JOINT:
+            return bool(state.best_score < STILL)
+        patience = self.settings.pretrain_patience if stage == PRETRAIN else self.settings.warm_patience
+        return bool(state.waited >= patience)
+
+    def train(self, state: RunState) -> tuple[RunState, dict[str, float], np.ndarray]:
+        """One epoch of the stage under way: the state after it, its losses, and the images it trained on."""
+        stage, epoch, members = int(state.stage), int(state.epoch), self.members[int(state.stage)]
+        targets = self.targets(state)
+        result = train_epoch(
+            self.model,
+            self.losses[stage],
+            state.train,
+            self.on_device,
+            targets,
+            members,
+            self.learning_rates(stage, epoch),
+            _key(self.settings, stage, epoch + 1),
+            batch_size=self.settings.batch_size,
+        )
+        losses = {name: float(value) for name, value in result.losses.items()}
+        if not np.isfinite(list(losses.values())).all():
+            raise DivergedError(f"a loss became NaN or infinite in {STAGES[stage]} epoch {epoch + 1}: {losses}")
+        variables = result.state.variables
+        if stage == PRETRAIN:
+            score = validation_loss(self.model, self.losses[stage], variables, self.pixels[self.held_out])
+            losses["validation"] = score
+        elif stage == WARM:
+            held_out = predict(self.model, variables, self.pixels[self.held_out])[1].argmax(axis=1)
+            agreement = float(normalized_mutual_info_score(state.assignment[self.held_out], held_out))
+            score, losses["agreement"] = -agreement, agreement
+        else:
+            score = float(jnp.square(self.q_step(result.p) - targets).mean())
+            losses["target_change"] = score
+        state = state._replace(epoch=np.int32(epoch + 1), train=result.state, p=result.p)
+        if stage == JOINT:
+            return state._replace(best_score=np.float32(score)), losses, members
+        if score < state.best_score:
+            best = jax.tree.map(jnp.copy, variables)  # the epoch's buffers are used again by the next one
+            state = state._replace(best_variables=best, best_score=np.float32(score), waited=np.int32(0))
+        else:
+            state = state._replace(waited=np.int32(state.waited + 1))
+        return state, losses, members
+
+    def end_stage(self, state: RunState) -> RunState:
+        """The next stage's start."""
+        stage = int(state.stage)
+        if stage == JOINT:
+            variables = state.train.variables
+            return _begin(FINISHED, variables, state.assignment, self.predictions(variables)[1])
+        variables, assignment = state.best_variables, state.assignment
+        if stage == INITIAL:
+            embeddings = self.predictions(variables)[0]
+            assignment = initial_assignment(embeddings, embeddings.shape[1], self.settings)
+            variables = head_from_assignment(variables, embeddings, assignment)
+        p = self.predictions(variables)[1] if stage == WARM else state.p
+        return _begin(stage + 1, variables, assignment, p)
+
+    def targets(self, state: RunState) -> jax.Array:
+        """Q for the next epoch: the initial assignment's one-hot rows in the warm start, the Q-step's after it."""
+        if state.stage == WARM:
+            return jax.nn.one_hot(state.assignment, state.p.shape[1])
+        return self.q_step(state.p) if state.stage == JOINT else state.p
+
+    def q_step(self, p: jax.Array) -> jax.Array:
+        """Q from the clean predictions, by the settings' rule."""
+        s = self.settings
+        return target_distribution(p, self.prior, s.rule, s.prior_weight, s.sharpness)
+
+    def predictions(self, variables: Variables) -> tuple[np.ndarray, np.ndarray]:
+        """Clean embeddings and probabilities of every image."""
+        return predict(self.model, variables, self.pixels)
+
+    def learning_rates(self, stage: int, epoch: int) -> np.ndarray:
+        """One for each step of an epoch: cosine over the stage's limit; constant in the short warm start."""
+        s = self.settings
+        steps = steps_per_epoch(len(self.members[stage]), s.batch_size)
+        if stage == WARM:
+            return np.full(steps, s.warm_learning_rate, np.float32)
+        start = s.pretrain_learning_rate if stage == PRETRAIN else s.joint_learning_rate
+        schedule = optax.cosine_decay_schedule(start, steps * self.limits[stage], alpha=s.final_learning_rate)
+        return np.asarray(schedule(np.arange(epoch * steps, (epoch + 1) * steps)), np.float32)
+
+
+def initial_assignment(embeddings: np.ndarray, n_clusters: int, settings: Settings) -> np.ndarray:
+    """AC-PIC or k-means on embeddings (N, D): int32 (N,), 0 .. K-1, none empty.
+
+    Raises:
+        ValueError: embeddings too alike to give n_clusters clusters.
+    """
+    if settings.initial == "acpic":
+        return path_integral_clustering(embeddings, n_clusters)
+    return kmeans(embeddings, n_clusters, settings)
+
+
+def kmeans(embeddings: np.ndarray, n_clusters: int, settings: Settings) -> np.ndarray:
+    """scikit-learn's k-means with the settings' restarts and seed: int32 (N,), 0 .. K-1, none empty.
+
+    Raises:
+        ValueError: fewer distinct embeddings than clusters.
+    """
+    if len(np.unique(embeddings, axis=0)) < n_clusters:
+        raise ValueError(f"fewer than {n_clusters} distinct embeddings: choose fewer clusters, or more varied images")
+    estimator = KMeans(n_clusters, n_init=settings.kmeans_restarts, random_state=settings.seed)
+    with threadpool_limits(1):  # threads add up in any order; one gives the same bits every time
+        return estimator.fit_predict(embeddings).astype(np.int32)
+
+
+def _begin(stage: int, variables: Variables, assignment: np.ndarray, p: jax.Array) -> RunState:
+    return RunState(
+        stage=np.int32(stage),
+        epoch=np.int32(0),
+        train=fresh_state(jax.tree.map(jnp.copy, variables)),
+        best_variables=variables,
+        best_score=np.float32(np.inf),
+        waited=np.int32(0),
+        assignment=assignment,
+        p=jnp.asarray(p),
+    )
+
+
+def _key(settings: Settings, stage: int, epoch: int) -> jax.Array:
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(settings.seed), stage), epoch)

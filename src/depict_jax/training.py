@@ -1,0 +1,208 @@
+"""Pure step and epoch functions. The three training stages share one epoch and differ in its loss and targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from .networks import Depict, Pathways
+from .objectives import cross_entropy, reconstruction_loss
+
+Variables = Any  # a Flax variables dict
+PREDICTION_CHUNK = 500  # images a prediction call takes; fixed, so that no batch size of the user's changes a result
+
+optimiser = optax.scale_by_adam()
+
+
+class TrainState(NamedTuple):
+    """What a step reads and replaces."""
+
+    variables: Variables
+    optimiser_state: optax.OptState
+
+
+class Epoch(NamedTuple):
+    """What one epoch gives."""
+
+    state: TrainState
+    losses: dict[str, jax.Array]  # means over the epoch's images
+    p: jax.Array  # (N, K) clean predictions, each image's from its own step; zeros for images left out
+
+
+@dataclass(frozen=True)
+class Loss:
+    """L_R + gamma * cross entropy; gamma = 0 is the autoencoder's loss alone."""
+
+    layer_weights: tuple[float, ...]
+    clustering_weight: float
+    stop_gradient: bool = False
+
+    def __call__(
+        self, pathways: Pathways, targets: jax.Array, mask: jax.Array | None = None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The total and its parts, means over the images that `mask` (B,) marks with 1; targets are Q, (B, K)."""
+        reconstruction = reconstruction_loss(
+            pathways.reconstructions, pathways.clean, self.layer_weights, mask, self.stop_gradient
+        )
+        if not self.clustering_weight:
+            return reconstruction, {"loss": reconstruction, "reconstruction": reconstruction}
+        clustering = cross_entropy(targets, pathways.noisy_logits, mask)
+        total = reconstruction + self.clustering_weight * clustering
+        return total, {"loss": total, "reconstruction": reconstruction, "cross_entropy": clustering}
+
+
+def scale(pixels: jax.Array) -> jax.Array:
+    """uint8 pixels to float32 in [-1, 1]: (v - 127.5) / 127.5."""
+    return (pixels.astype(jnp.float32) - 127.5) / 127.5
+
+
+def fresh_state(variables: Variables) -> TrainState:
+    """The state every stage starts from: its weights, with Adam's moments at zero."""
+    return TrainState(variables, optimiser.init(variables))
+
+
+def train_step(
+    model: Depict,
+    loss: Loss,
+    state: TrainState,
+    images: jax.Array,
+    targets: jax.Array,
+    mask: jax.Array,
+    learning_rate: jax.Array,
+    key: jax.Array,
+) -> tuple[TrainState, dict[str, jax.Array], jax.Array]:
+    """One Adam step on a batch.
+
+    Args:
+        model: the network.
+        loss: which loss.
+        state: weights and moments.
+        images: (B, H, W, C), scaled to [-1, 1].
+        targets: Q, (B, K); read only where the loss has a clustering part.
+        mask: (B,), 1 for real images and 0 for padding.
+        learning_rate: scalar.
+        key: for the corruption.
+
+    Returns:
+        The new state, the losses before the update, and p (B, K), the clean predictions before the update.
+    """
+
+    def objective(variables: Variables) -> tuple[jax.Array, tuple[dict[str, jax.Array], jax.Array]]:
+        pathways = model.apply(variables, images, rngs={"dropout": key})
+        total, parts = loss(pathways, targets, mask)
+        return total, (parts, pathways.logits)
+
+    gradients, (parts, logits) = jax.grad(objective, has_aux=True)(state.variables)
+    updates, optimiser_state = optimiser.update(gradients, state.optimiser_state)
+    variables = jax.tree.map(lambda w, update: w - learning_rate * update, state.variables, updates)
+    return TrainState(variables, optimiser_state), parts, jax.nn.softmax(logits)
+
+
+def steps_per_epoch(n_images: int, batch_size: int) -> int:
+    """Batches that hold all images, the last one padded."""
+    return -(-n_images // batch_size)
+
+
+@partial(jax.jit, static_argnames=("model", "loss", "batch_size"), donate_argnames=("state",))
+def train_epoch(
+    model: Depict,
+    loss: Loss,
+    state: TrainState,
+    pixels: jax.Array,
+    targets: jax.Array,
+    members: jax.Array,
+    learning_rates: jax.Array,
+    key: jax.Array,
+    *,
+    batch_size: int,
+) -> Epoch:
+    """One pass over the images that `members` lists, shuffled, as a single device call.
+
+    Args:
+        model: the network.
+        loss: which loss.
+        state: weights and moments; its buffers are donated.
+        pixels: all images, uint8 (N, H, W, C).
+        targets: Q of all images, (N, K).
+        members: (M,) int32, the images to train on, each once.
+        learning_rates: one for each step.
+        key: for the order and the corruption.
+        batch_size: images a step; the last batch is padded, and the padding masked out of loss and gradient.
+    """
+    n_images, n_steps = len(pixels), steps_per_epoch(len(members), batch_size)
+    order_key, noise_key = jax.random.split(key)
+    padding = n_steps * batch_size - len(members)
+    order = jnp.pad(jax.random.permutation(order_key, members), (0, padding), constant_values=n_images)
+    batches = order.reshape(n_steps, batch_size)
+
+    def step(state, batch):
+        indices, learning_rate, key = batch
+        mask = (indices < n_images).astype(jnp.float32)
+        images = scale(pixels.at[indices].get(mode="clip"))
+        state, parts, p = train_step(
+            model, loss, state, images, targets.at[indices].get(mode="clip"), mask, learning_rate, key
+        )
+        return state, ({name: value * mask.sum() for name, value in parts.items()}, p)
+
+    state, (sums, p) = jax.lax.scan(step, state, (batches, learning_rates, jax.random.split(noise_key, n_steps)))
+    collected = jnp.zeros((n_images, p.shape[-1])).at[order].set(p.reshape(len(order), -1), mode="drop")
+    return Epoch(state, {name: values.sum() / len(members) for name, values in sums.items()}, collected)
+
+
+@partial(jax.jit, static_argnames=("model", "loss"))
+def _validation_sum(model, loss, variables, pixels, mask):
+    pathways = model.apply(variables, scale(pixels), noisy=False)
+    return loss(pathways, None, mask)[0] * mask.sum()
+
+
+def validation_loss(model: Depict, loss: Loss, variables: Variables, pixels: np.ndarray) -> float:
+    """The autoencoder's loss without corruption, mean over uint8 pixels (N, H, W, C)."""
+    total = sum(
+        float(_validation_sum(model, loss, variables, chunk, (np.arange(len(chunk)) < n).astype(np.float32)))
+        for chunk, n in _chunks(pixels)
+    )
+    return total / len(pixels)
+
+
+@partial(jax.jit, static_argnames=("model",))
+def _predict_chunk(model, variables, pixels):
+    return model.apply(variables, scale(pixels), method="predict")
+
+
+def predict(model: Depict, variables: Variables, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Clean embeddings and probabilities, float32 (N, K) each, of uint8 pixels (N, H, W, C)."""
+    found = [
+        [np.asarray(array)[:n] for array in _predict_chunk(model, variables, chunk)] for chunk, n in _chunks(pixels)
+    ]
+    embeddings, p = zip(*found, strict=True)
+    return np.concatenate(embeddings), np.concatenate(p)
+
+
+def _chunks(pixels: np.ndarray):
+    """Pieces of PREDICTION_CHUNK images with the number of real ones; the last piece is padded."""
+    for start in range(0, len(pixels), PREDICTION_CHUNK):
+        chunk = pixels[start : start + PREDICTION_CHUNK]
+        padding = PREDICTION_CHUNK - len(chunk)
+        yield (np.pad(chunk, ((0, padding), (0, 0), (0, 0), (0, 0))) if padding else chunk), len(chunk)
+
+
+def head_from_assignment(variables: Variables, embeddings: np.ndarray, assignment: np.ndarray) -> Variables:
+    """The head set to the clusters' mean embeddings, each scaled to unit length, as columns; zero bias.
+
+    Args:
+        variables: of the network.
+        embeddings: clean, (N, K).
+        assignment: (N,) int, a cluster in 0 .. K-1 for each image, none empty.
+    """
+    n_clusters = embeddings.shape[1]
+    means = np.stack([embeddings[assignment == k].mean(axis=0) for k in range(n_clusters)], axis=1)
+    theta = means / np.maximum(np.linalg.norm(means, axis=0), 1e-12)
+    head = {"kernel": jnp.asarray(theta, jnp.float32), "bias": jnp.zeros(n_clusters, jnp.float32)}
+    return {**variables, "params": {**variables["params"], "head": head}}
