@@ -7,12 +7,14 @@ sum_k q_ik = 1. The minimum satisfies q_ik ∝ p_ik (u_k / f_k)^rho, where f dep
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.nn import log_softmax
 from jax.scipy.special import logsumexp
+from jax.typing import ArrayLike
 
 from .settings import Rule, check_rule
 
@@ -21,8 +23,8 @@ TOLERANCE = 1e-6
 
 
 def target_distribution(
-    p: jax.Array,
-    prior: jax.Array | None = None,
+    p: ArrayLike,
+    prior: ArrayLike | Sequence[float] | None = None,
     rule: Rule = "closed_form",
     prior_weight: float = 1.0,
     sharpness: float = 1.0,
@@ -102,7 +104,9 @@ def _sinkhorn(log_p: jax.Array, log_u: jax.Array, prior_weight: float) -> jax.Ar
     return jax.lax.while_loop(moving, new_round, start)[0]
 
 
-def checked_prior(prior: jax.Array | None, n_clusters: int, dtype: jnp.dtype = jnp.float32) -> jax.Array:
+def checked_prior(
+    prior: ArrayLike | Sequence[float] | None, n_clusters: int, dtype: jnp.dtype = jnp.float32
+) -> jax.Array:
     """The prior u as (n_clusters,) numbers that sum to 1; uniform for None.
 
     Raises:

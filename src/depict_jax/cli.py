@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
@@ -137,7 +137,7 @@ _ABOUT = "Group unlabelled images by what they show."
 def _commands(settings: Settings):
     """The subcommands; `settings` are what fit's options start from."""
     required = tyro.MISSING
-    fit = Fit(source=required, clusters=required, out=required, settings=_Typed(**vars(settings)))  # type: ignore[arg-type]
+    fit = Fit(source=required, clusters=required, out=required, settings=_Typed(**vars(settings)))
     return (
         Annotated[Fit, tyro.conf.subcommand("fit", default=fit)]
         | Annotated[Predict, tyro.conf.subcommand("predict")]
@@ -149,7 +149,7 @@ def _preset_in(words: list[str]) -> Settings:
     """The settings of --preset, which must be known before the other options' defaults are."""
     for word, value in zip(words, [*words[1:], ""], strict=False):
         name = value if word == "--preset" else word.removeprefix("--preset=") if word.startswith("--preset=") else None
-        if name in ("default", "paper"):  # tyro refuses any other
+        if name is not None and name in get_args(Preset):  # tyro refuses any other
             return preset(name)
     return Settings()
 

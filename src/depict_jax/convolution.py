@@ -54,7 +54,7 @@ def conv_transpose(y: jax.Array, w: jax.Array, stride: Pair, pad: Pair) -> jax.A
     return _adjoint(y, w, stride, pad)
 
 
-def _patches(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair) -> jax.Array:
+def _patches(x: jax.Array, kernel: tuple[int, ...], stride: Pair, pad: Pair) -> jax.Array:
     """(B, H', W', kernel rows * kernel columns * C): what each output pixel sees."""
     x = _materialised(jnp.pad(x, ((0, 0), (pad[0], pad[0]), (pad[1], pad[1]), (0, 0))))
     rows, columns = ((size - k) // s + 1 for size, k, s in zip(x.shape[1:3], kernel, stride, strict=True))

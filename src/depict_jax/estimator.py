@@ -40,9 +40,9 @@ class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
         prior_weight: rho, for rule="exact".
         sharpness: beta, for rule="exact".
         batch_size: images a training step.
-        pretrain_epochs: most epochs of pretraining.
+        pretrain_epochs: most epochs of pretraining; None for as many as make 5,000 steps, at least 30.
         warm_epochs: most epochs of the warm start.
-        joint_epochs: most epochs of joint training.
+        joint_epochs: most epochs of joint training; None for as many as make 1,500 steps, at least 20.
         pretrain_learning_rate: Adam's rate at the start of pretraining.
         warm_learning_rate: Adam's rate in the warm start.
         joint_learning_rate: Adam's rate at the start of joint training.
@@ -74,9 +74,9 @@ class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
         prior_weight: float = _default.prior_weight,
         sharpness: float = _default.sharpness,
         batch_size: int = _default.batch_size,
-        pretrain_epochs: int = _default.pretrain_epochs,
+        pretrain_epochs: int | None = _default.pretrain_epochs,
         warm_epochs: int = _default.warm_epochs,
-        joint_epochs: int = _default.joint_epochs,
+        joint_epochs: int | None = _default.joint_epochs,
         pretrain_learning_rate: float = _default.pretrain_learning_rate,
         warm_learning_rate: float = _default.warm_learning_rate,
         joint_learning_rate: float = _default.joint_learning_rate,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import rel_entr
+from jax.typing import ArrayLike
 
 from .assignments import checked_prior
 
@@ -62,7 +63,7 @@ def cross_entropy(targets: jax.Array, logits: jax.Array, mask: jax.Array | None 
 
 
 def clustering_objective(
-    q: jax.Array, p: jax.Array, prior: jax.Array | None = None, prior_weight: float = 1.0
+    q: ArrayLike, p: ArrayLike, prior: ArrayLike | Sequence[float] | None = None, prior_weight: float = 1.0
 ) -> jax.Array:
     """L_E = KL(Q||P) + rho KL(f||u), f_k = (1/N) sum_i q_ik, in its original form (the paper's eq. 3).
 

@@ -88,10 +88,10 @@ class Config:
             raise ValueError(f"{path} is damaged or not of this program: {error}") from error
 
     def differences(self, other: Config) -> list[str]:
-        """What differs from `other`, as "name: mine, not theirs"; the source's name does not count, its images do."""
+        """What differs from `other`, as "name: value, not theirs"; the source's name does not count, its images do."""
         mine, theirs = _flat(self.to_json()), _flat(other.to_json())
         return [
-            f"{name}: {value}, not {theirs.get(name)}"
+            f"{name.rpartition('.')[2]}: {value}, not {theirs.get(name)}"
             for name, value in mine.items()
             if name != "source" and theirs.get(name) != value
         ]
@@ -116,7 +116,7 @@ def claim(folder: Path, config: Config, resume: bool, overwrite: bool) -> None:
         raise ValueError(f"{folder} is a file: expected a folder for the run, or one to be made")
     if (folder / CONFIG).exists():
         if resume:
-            found = config.differences(Config.read(folder))
+            found = Config.read(folder).differences(config)
             if found:
                 raise ValueError(
                     f"{folder} holds a run of other settings ({'; '.join(found)}): repeat its settings to resume it, "

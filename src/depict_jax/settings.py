@@ -23,9 +23,8 @@ def _read_prior(words: list[str]) -> tuple[float, ...] | None:
     try:
         return tuple(float(word) for word in words)
     except ValueError:
-        raise ValueError(
-            f"prior is {' '.join(words)!r}: expected K positive numbers, a text file of them, or uniform"
-        ) from None
+        typed = " ".join(words)
+        raise ValueError(f"prior is {typed!r}: expected K positive numbers, a text file of them, or uniform") from None
 
 
 _prior_words = PrimitiveConstructorSpec(
@@ -59,12 +58,12 @@ class Settings:
     """The same seed gives the same result, bit for bit, on the same kind of machine."""
     batch_size: int = 100
     """Images a training step."""
-    pretrain_epochs: int = 40
-    """Most epochs of pretraining the autoencoder."""
+    pretrain_epochs: int | None = None
+    """Most epochs of pretraining the autoencoder; left out, as many as make 5,000 steps, at least 30."""
     warm_epochs: int = 5
     """Most epochs of the warm start on the initial assignment."""
-    joint_epochs: int = 30
-    """Most epochs of the joint training."""
+    joint_epochs: int | None = None
+    """Most epochs of the joint training; left out, as many as make 1,500 steps, at least 20."""
     pretrain_learning_rate: float = 1e-3
     """Adam's rate at the start of pretraining."""
     warm_learning_rate: float = 1e-3
@@ -88,11 +87,24 @@ class Settings:
     stop_gradient: bool = False
     """Hold the clean targets of the reconstruction fixed; the released code lets the gradient through."""
 
+    def stage_epochs(self, pretrain_steps: int, joint_steps: int) -> tuple[int, int]:
+        """Most epochs of pretraining and of joint training, for so many steps an epoch in each.
+
+        Small data sets need more epochs for the same training: what counts is the number of steps.
+        """
+        pretrain, joint = self.pretrain_epochs, self.joint_epochs
+        return (
+            max(30, math.ceil(5000 / pretrain_steps)) if pretrain is None else pretrain,
+            max(20, math.ceil(1500 / joint_steps)) if joint is None else joint,
+        )
+
     def __post_init__(self) -> None:
         if self.initial not in get_args(Initial):
             raise ValueError(f"initial is {self.initial!r}: expected one of {', '.join(get_args(Initial))}")
         for name, least in _INTEGERS.items():
             value = getattr(self, name)
+            if value is None and name in ("pretrain_epochs", "joint_epochs"):
+                continue
             if isinstance(value, bool) or not hasattr(value, "__index__"):
                 raise ValueError(f"{name} is {value!r}: expected an integer")
             if value < least:
@@ -129,7 +141,8 @@ def check_rule(rule: str, prior_weight: float, sharpness: float) -> None:
     for name, value in (("prior_weight", prior_weight), ("sharpness", sharpness)):
         if rule != "exact" and value != 1:
             raise ValueError(
-                f"{name} is {value} with rule {rule!r}: it belongs to the rule 'exact'; choose that rule or leave it at 1"
+                f"{name} is {value} with rule {rule!r}: it belongs to the rule 'exact'; choose that rule, or leave it "
+                "at 1"
             )
 
 
@@ -157,7 +170,7 @@ _PAPER = Settings(
 )
 
 
-def preset(name: Preset) -> Settings:
+def preset(name: str) -> Settings:
     """The settings called `name`: "default", or "paper" for the released code's.
 
     Raises:

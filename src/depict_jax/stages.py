@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import ArrayLike
 from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
 from threadpoolctl import threadpool_limits
@@ -125,14 +127,18 @@ def check_job(pixels: np.ndarray, n_clusters: int, settings: Settings) -> Archit
 
 def initial_state(architecture: Architecture, settings: Settings, n_images: int) -> RunState:
     """The state before the first epoch. Pure: `jax.eval_shape` of it gives a checkpoint's shapes."""
-    image = jnp.zeros((1, *architecture.image))
-    variables = Depict(architecture).init(_key(settings, PRETRAIN, 0), image, noisy=False)
+    variables = _initial_variables(Depict(architecture), _key(settings, PRETRAIN, 0))
     return _begin(
         PRETRAIN,
         variables,
         np.zeros(n_images, np.int32),
         jnp.full((n_images, architecture.n_clusters), 1 / architecture.n_clusters),
     )
+
+
+@partial(jax.jit, static_argnames="model")  # op by op, the pass that finds the shapes would take seconds
+def _initial_variables(model: Depict, key: jax.Array) -> Variables:
+    return model.init(key, jnp.zeros((1, *model.architecture.image)), noisy=False)
 
 
 def run(
@@ -189,15 +195,12 @@ class _Trainer:
         autoencoder = Loss(weights, 0.0, settings.stop_gradient)
         clustering = Loss(weights, settings.clustering_weight, settings.stop_gradient)
         self.losses = {PRETRAIN: autoencoder, WARM: clustering, JOINT: clustering}
-        self.limits = {
-            PRETRAIN: settings.pretrain_epochs,
-            INITIAL: 0,
-            WARM: settings.warm_epochs,
-            JOINT: settings.joint_epochs,
-        }
         order = np.random.default_rng(settings.seed).permutation(len(pixels)).astype(np.int32)
         self.held_out, rest = np.split(order, [max(1, len(pixels) // 10)])
         self.members = {PRETRAIN: rest, WARM: rest, JOINT: np.arange(len(pixels), dtype=np.int32)}
+        self.steps = {stage: steps_per_epoch(len(of), settings.batch_size) for stage, of in self.members.items()}
+        pretrain, joint = settings.stage_epochs(self.steps[PRETRAIN], self.steps[JOINT])
+        self.limits = {PRETRAIN: pretrain, INITIAL: 0, WARM: settings.warm_epochs, JOINT: joint}
 
     def is_over(self, state: RunState) -> bool:
         """Whether the stage under way has reached its end."""
@@ -280,7 +283,7 @@ class _Trainer:
     def learning_rates(self, stage: int, epoch: int) -> np.ndarray:
         """One for each step of an epoch: cosine over the stage's limit; constant in the short warm start."""
         s = self.settings
-        steps = steps_per_epoch(len(self.members[stage]), s.batch_size)
+        steps = self.steps[stage]
         if stage == WARM:
             return np.full(steps, s.warm_learning_rate, np.float32)
         start = s.pretrain_learning_rate if stage == PRETRAIN else s.joint_learning_rate
@@ -312,7 +315,7 @@ def kmeans(embeddings: np.ndarray, n_clusters: int, settings: Settings) -> np.nd
         return estimator.fit_predict(embeddings).astype(np.int32)
 
 
-def _begin(stage: int, variables: Variables, assignment: np.ndarray, p: jax.Array) -> RunState:
+def _begin(stage: int, variables: Variables, assignment: np.ndarray, p: ArrayLike) -> RunState:
     return RunState(
         stage=np.int32(stage),
         epoch=np.int32(0),

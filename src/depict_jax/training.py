@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -95,7 +94,7 @@ def train_step(
     """
 
     def objective(variables: Variables) -> tuple[jax.Array, tuple[dict[str, jax.Array], jax.Array]]:
-        pathways = model.apply(variables, images, rngs={"dropout": key})
+        pathways = cast(Pathways, model.apply(variables, images, rngs={"dropout": key}))
         total, parts = loss(pathways, targets, mask)
         return total, (parts, pathways.logits)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -40,7 +41,8 @@ def _digits() -> Images:
 
 
 def _read_npz(path: Path) -> Images:
-    with _opened(path) as archive:
+    with path.open("rb") as file:
+        archive = _opened(file, path)
         images = _first(archive, path, ("x", "images"))
         labels = _first(archive, path, ("y", "labels"))
         if images is None:
@@ -52,15 +54,16 @@ def _read_npz(path: Path) -> Images:
 
 
 def _read_npy(path: Path) -> Images:
-    return Images(as_pixels(_opened(path)), None, str(path))
+    with path.open("rb") as file:
+        return Images(as_pixels(_opened(file, path)), None, str(path))
 
 
 _READERS = {".npz": _read_npz, ".npy": _read_npy}
 
 
-def _opened(path: Path):
+def _opened(file: BinaryIO, path: Path):
     try:
-        found = np.load(path, allow_pickle=False)
+        found = np.load(file, allow_pickle=False)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} cannot be read: {_reason(error)}") from error
     if isinstance(found, np.ndarray) != (path.suffix.lower() == ".npy"):

@@ -1,0 +1,26 @@
+"""What the tests share: float32 arithmetic, and a small network whose every parameter matters."""
+
+import jax
+import numpy as np
+import pytest
+
+from depict_jax.architecture import Architecture, Convolution
+from depict_jax.networks import Depict
+
+jax.config.update("jax_enable_x64", False)
+jax.config.update("jax_default_matmul_precision", "float32")  # accelerators would round products to fewer bits
+
+
+@pytest.fixture(scope="session")
+def small() -> Architecture:
+    """8 x 8 images, maps 4 and 2 wide, three clusters, a rate of its own for every layer."""
+    layers = (Convolution(4, (4, 4), (2, 2), (1, 1)), Convolution(6, (2, 2)))
+    return Architecture((8, 8, 1), layers, 3, dropout=(0.1, 0.3, 0.5))
+
+
+@pytest.fixture(scope="session")
+def variables(small):
+    """Random numbers in place of every parameter of `small`, biases and head too."""
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(Depict(small).init, jax.random.key(0), np.zeros((1, *small.image), np.float32))
+    return jax.tree.map(lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32), shapes)

@@ -1,0 +1,170 @@
+"""DEPICT keeps scikit-learn's contract, and its results are those of the stages."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from depict_jax import DEPICT
+from depict_jax.cli import main
+from depict_jax.data import load
+
+QUICK = {"pretrain_epochs": 2, "warm_epochs": 2, "joint_epochs": 2, "initial": "kmeans", "batch_size": 32}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    images = load("digits")
+    return images.pixels[:205], images.labels[:205]
+
+
+@pytest.fixture(scope="module")
+def fitted(digits) -> DEPICT:
+    return DEPICT(10, **QUICK).fit(digits[0])
+
+
+def weights(model: DEPICT) -> list[np.ndarray]:
+    import jax
+
+    return jax.tree.leaves(model._state.train.variables)
+
+
+def test_training_with_y_permuted_y_or_none_gives_the_same_bits(digits, fitted):
+    pixels, labels = digits
+    permuted = np.random.default_rng(0).permutation(labels)
+    for y in (labels, permuted):
+        other = DEPICT(10, **QUICK).fit(pixels, y)
+        assert all(np.array_equal(a, b) for a, b in zip(weights(other), weights(fitted), strict=True))
+        assert np.array_equal(other.labels_, fitted.labels_)
+
+
+def test_outputs(digits, fitted):
+    pixels, _ = digits
+    assert fitted.labels_.shape == (205,) and fitted.labels_.dtype == np.int32
+    assert np.array_equal(fitted.predict(pixels), fitted.labels_)
+    assert np.array_equal(fitted.predict_proba(pixels), fitted.probabilities_)
+    assert np.array_equal(fitted.probabilities_.argmax(axis=1), fitted.labels_)
+    embeddings = fitted.transform(pixels)
+    assert embeddings.shape == (205, 10) and np.abs(embeddings).max() < 1
+    assert [record["stage"] for record in fitted.history_] == ["pretrain"] * 2 + ["warm"] * 2 + ["joint"] * 2
+    assert np.array_equal(DEPICT(10, **QUICK).fit_predict(pixels), fitted.labels_)
+
+
+def test_the_batch_predicted_with_changes_no_bit(digits, fitted):
+    pixels, _ = digits
+    whole = fitted.predict_proba(pixels)
+    pieces = [fitted.predict_proba(pixels[start : start + 37]) for start in range(0, 205, 37)]
+    assert np.array_equal(np.concatenate(pieces), whole)
+
+
+def test_one_image_may_be_predicted(digits, fitted):
+    assert fitted.predict(digits[0][:1]).tolist() == [fitted.labels_[0]]
+
+
+def test_grey_images_need_no_channel_and_floats_give_the_same(digits, fitted):
+    pixels, _ = digits
+    assert np.array_equal(fitted.predict_proba(pixels[..., 0]), fitted.probabilities_)
+    assert np.array_equal(fitted.predict_proba(pixels / 255), fitted.probabilities_)
+    assert np.array_equal(fitted.predict_proba((pixels / 255).astype(np.float32)), fitted.probabilities_)
+
+
+def test_save_and_load_give_the_same_model(digits, fitted, tmp_path):
+    fitted.save(tmp_path / "model")
+    loaded = DEPICT.load(tmp_path / "model")
+    assert np.array_equal(loaded.predict_proba(digits[0]), fitted.probabilities_)
+    assert np.array_equal(loaded.labels_, fitted.labels_)
+    assert loaded.get_params() == fitted.get_params()
+    assert loaded.history_ == fitted.history_
+    assert all(np.array_equal(a, b) for a, b in zip(weights(loaded), weights(fitted), strict=True))
+
+
+def test_save_keeps_what_is_there(fitted, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds other files and no run"):
+        fitted.save(tmp_path)
+    fitted.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="already holds a run"):
+        fitted.save(tmp_path / "model")
+
+
+def test_library_and_command_line_make_the_same_run(digits, fitted, tmp_path):
+    np.savez(tmp_path / "some.npz", x=digits[0])
+    words = ["fit", str(tmp_path / "some.npz"), "--clusters", "10", "--out", str(tmp_path / "run"), "--quiet"]
+    for name, value in QUICK.items():
+        words += ["--" + name.replace("_", "-"), str(value)]
+    assert main(words) == 0
+    assert np.array_equal(DEPICT.load(tmp_path / "run").probabilities_, fitted.probabilities_)
+    fitted.save(tmp_path / "saved")
+    ours, theirs = (tmp_path / name / "assignments.csv" for name in ("saved", "run"))
+    assert ours.read_text() == theirs.read_text()
+
+
+def test_an_unfinished_run_is_not_loaded(digits, tmp_path):
+    from depict_jax.checkpoints import Checkpoints
+    from depict_jax.run_folder import Config, claim
+    from depict_jax.settings import Settings
+    from depict_jax.stages import check_job, initial_state
+
+    settings = Settings()
+    architecture = check_job(digits[0], 10, settings)
+    claim(tmp_path / "run", Config("x", "", 205, architecture, settings), resume=False, overwrite=False)
+    with pytest.raises(ValueError, match="not finished"):
+        DEPICT.load(tmp_path / "run")
+    with Checkpoints(tmp_path / "run" / "checkpoints") as saved:
+        saved.save(initial_state(architecture, settings, 205))
+    with pytest.raises(ValueError, match="not finished"):
+        DEPICT.load(tmp_path / "run")
+
+
+def test_clone_and_parameters():
+    model = DEPICT(7, rule="exact", prior=[1, 2, 3, 4, 5, 6, 7], random_state=3)
+    assert clone(model).get_params() == model.get_params()
+    assert model.set_params(n_clusters=8).n_clusters == 8
+
+
+def test_every_setting_is_a_parameter():
+    from dataclasses import fields
+
+    from depict_jax.settings import Settings
+
+    parameters = DEPICT().get_params()
+    for field in fields(Settings):
+        if field.name != "seed":
+            assert parameters[field.name] == field.default, field.name
+
+
+def test_unfitted_models_say_so(digits, tmp_path):
+    for call in (lambda: DEPICT().predict(digits[0]), lambda: DEPICT().save(tmp_path / "model")):
+        with pytest.raises(NotFittedError):
+            call()
+    assert not (tmp_path / "model").exists()
+
+
+def test_images_of_another_shape_are_refused(fitted):
+    with pytest.raises(ValueError, match="images are 9 x 9 x 1: expected 8 x 8 x 1"):
+        fitted.predict(np.zeros((2, 9, 9), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "sentence"),
+    [
+        (np.array([[["a"]]], dtype=object), TypeError, "dtype object"),
+        (np.zeros((4, 8, 8), bool), TypeError, "dtype bool"),
+        (np.zeros((4, 8, 8), complex), TypeError, "dtype complex128"),
+        (np.zeros((8, 8), np.uint8), ValueError, "expected (N, H, W)"),
+        (np.zeros((0, 8, 8), np.uint8), ValueError, "at least one image"),
+        (np.full((4, 8, 8), 1.5), ValueError, "expected [0, 1]"),
+        (np.full((4, 8, 8), np.nan), ValueError, "NaN or infinity"),
+    ],
+)
+def test_bad_images_are_refused(images, error, sentence):
+    with pytest.raises(error, match=sentence.replace("[", r"\[").replace("(", r"\(").replace(")", r"\)")):
+        DEPICT(2).fit(images)
+
+
+def test_random_state_may_be_none_or_a_generator(digits):
+    tiny = {**QUICK, "pretrain_epochs": 1, "warm_epochs": 0, "joint_epochs": 0}
+    seeds = [DEPICT(10, random_state=None, **tiny)._settings().seed for _ in range(2)]
+    assert seeds[0] != seeds[1]
+    generators = [np.random.RandomState(5) for _ in range(2)]
+    assert len({DEPICT(10, random_state=generator, **tiny)._settings().seed for generator in generators}) == 1
