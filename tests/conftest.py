@@ -14,7 +14,7 @@ jax.config.update("jax_default_matmul_precision", "float32")  # accelerators wou
 @pytest.fixture(scope="session")
 def small() -> Architecture:
     """8 x 8 images, maps 4 and 2 wide, three clusters, a rate of its own for every layer."""
-    layers = (Convolution(4, (4, 4), (2, 2), (1, 1)), Convolution(6, (2, 2)))
+    layers = (Convolution(4, (4, 2), (2, 2), (1, 0)), Convolution(6, (2, 2)))
     return Architecture((8, 8, 1), layers, 3, dropout=(0.1, 0.3, 0.5))
 
 

@@ -41,7 +41,7 @@ def optimum(p, u, prior_weight):
         by_logits = q * (by_q - (q * by_q).sum(axis=1, keepdims=True))
         return objective(q, p, u, prior_weight), by_logits.ravel()
 
-    options = {"maxiter": 1000, "ftol": 1e-13, "gtol": 1e-8}
+    options = {"maxiter": 10_000, "maxfun": 20_000, "ftol": 1e-15, "gtol": 1e-10}
     with threadpool_limits(1):  # threads cost more than such small vectors
         found = minimize(value_and_gradient, np.log(p).ravel(), jac=True, method="L-BFGS-B", options=options)
     return softmax(found.x.reshape(p.shape), axis=1), found.fun

@@ -4,6 +4,7 @@
 architecture, networks, objectives, assignments, agglomerative, training, stages, metrics.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["DEPICT", "__version__"]
+_MODULES = (
+    *("agglomerative", "architecture", "assignments", "data", "metrics", "networks", "objectives", "reference"),
+    *("report", "settings", "stages", "training"),
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -19,8 +24,10 @@ def __getattr__(name: str) -> Any:
         from .estimator import DEPICT
 
         return DEPICT
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

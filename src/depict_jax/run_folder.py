@@ -122,7 +122,8 @@ def claim(folder: Path, config: Config, resume: bool, overwrite: bool) -> None:
                     f"{folder} holds a run of other settings ({'; '.join(found)}): repeat its settings to resume it, "
                     "or choose another folder"
                 )
-        elif overwrite:
+            return
+        if overwrite:
             _remove_run(folder)
         else:
             raise ValueError(f"{folder} already holds a run: resume it, overwrite it, or choose another folder")
