@@ -136,6 +136,8 @@ def test_refuses_a_later_layer_that_cannot_be_inverted():
         ({"dropout": (-0.1, 0.1, 0.0)}, r"dropout is \(-0.1, 0.1, 0.0\): expected rates"),
         ({"dropout": (0.1, 0.1, float("nan"))}, r"dropout is \(0.1, 0.1, nan\): expected rates"),
         ({"convolutions": ()}, "convolutions is empty"),
+        ({"convolutions": (Convolution(0, (4, 4)),), "dropout": (0.0, 0.0)}, "expected at least one feature map"),
+        ({"n_clusters": 2.5}, "n_clusters is 2.5: expected an integer"),
         ({"image": (8, 8)}, r"image is \(8, 8\): expected"),
         ({"image": (8, 8, 0)}, r"image is \(8, 8, 0\): expected"),
     ],

@@ -199,6 +199,7 @@ def with_entry(value):
         ({"p": with_entry(-0.1)}, r"p has entries outside \[0, 1\]"),
         ({"p": with_entry(1.1)}, r"p has entries outside \[0, 1\]"),
         ({"p": with_entry(np.nan)}, r"p has entries outside \[0, 1\] or NaN"),
+        ({"p": np.eye(3)[[0, 1, 1]] * [[1], [1], [0]]}, "p has a row of zeros"),
     ],
 )
 def test_refuses(arguments, message):

@@ -116,6 +116,12 @@ def test_clustering_objective_equals_numpy(prior, prior_weight):
     assert clustering_objective(q, p, prior, prior_weight) == pytest.approx(expected, rel=1e-5)
 
 
+def test_clustering_objective_runs_under_jit():
+    q, p, prior = probabilities(0), probabilities(1), np.array([1, 2, 3, 4])
+    compiled = jax.jit(clustering_objective)(q, p, prior)
+    assert compiled == pytest.approx(float(clustering_objective(q, p, prior)), rel=1e-5)
+
+
 def test_clustering_objective_is_zero_at_its_minimum_and_positive_elsewhere():
     p = probabilities(0)
     balanced = softmax(np.eye(4)[np.arange(12) % 4], axis=1)

@@ -80,10 +80,13 @@ def test_refuses_an_unknown_preset():
         preset("fast")
 
 
-def test_epochs_left_out_make_so_many_steps():
-    assert Settings().stage_epochs(90, 100) == (56, 30)  # 5,000 / 90 and 3,000 / 100, rounded up
-    assert Settings().stage_epochs(5000, 3000) == (30, 20)
-    assert Settings().stage_epochs(1, 1) == (5000, 3000)
+def test_epochs_left_out_make_as_many_steps_for_every_size():
+    steps = Settings().stage_epochs(1, 1)  # one step an epoch
+    least = Settings().stage_epochs(10**6, 10**6)
+    assert min(least) >= 1
+    for n in (3, 7, 90):
+        assert Settings().stage_epochs(n, n) == tuple(max(m, -(-s // n)) for s, m in zip(steps, least, strict=True))
+    assert Settings().stage_epochs(1, 7) == (steps[0], Settings().stage_epochs(7, 7)[1])
     assert Settings(pretrain_epochs=0, joint_epochs=7).stage_epochs(90, 100) == (0, 7)
 
 

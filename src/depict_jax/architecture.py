@@ -52,10 +52,12 @@ class Architecture:
     def __post_init__(self) -> None:
         if len(self.image) != 3 or min(self.image) < 1:
             raise ValueError(f"image is {self.image}: expected (height, width, channels), each at least 1")
-        if self.n_clusters < 2:
-            raise ValueError(f"n_clusters is {self.n_clusters}: expected at least 2")
+        if not hasattr(self.n_clusters, "__index__") or self.n_clusters < 2:
+            raise ValueError(f"n_clusters is {self.n_clusters}: expected an integer of at least 2")
         if not self.convolutions:
             raise ValueError("convolutions is empty: expected at least one convolution")
+        if min(convolution.features for convolution in self.convolutions) < 1:
+            raise ValueError(f"convolutions are {self.convolutions}: expected at least one feature map in each")
         if len(self.dropout) != len(self.convolutions) + 1:
             raise ValueError(
                 f"dropout has {len(self.dropout)} rates for {len(self.convolutions)} convolutions: "

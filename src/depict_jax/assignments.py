@@ -50,9 +50,9 @@ def target_distribution(
         Q, (N, K), float of p's precision, rows that sum to 1.
 
     Raises:
-        ValueError: p not (N, K) or with entries outside [0, 1]; an unknown rule; a prior of the wrong length or with
-            entries that are not positive; a negative prior weight or a sharpness that is not positive; a prior weight
-            or sharpness other than 1 with another rule than `exact`.
+        ValueError: p not (N, K), with entries outside [0, 1] or a row of zeros; an unknown rule; a prior of the wrong
+            length or with entries that are not positive; a negative prior weight or a sharpness that is not positive;
+            a prior weight or sharpness other than 1 with another rule than `exact`.
     """
     check_rule(rule, prior_weight, sharpness)
     p = jnp.asarray(p)
@@ -60,8 +60,11 @@ def target_distribution(
         raise ValueError(f"p has shape {p.shape}: expected (N, K), one row of probabilities per image")
     if not jnp.issubdtype(p.dtype, jnp.floating):
         p = p.astype(jnp.float32)
-    if not isinstance(p, jax.core.Tracer) and not bool(((p >= 0) & (p <= 1 + 1e-4)).all()):
-        raise ValueError("p has entries outside [0, 1] or NaN: expected probabilities, rows that sum to 1")
+    if not isinstance(p, jax.core.Tracer):
+        if not bool(((p >= 0) & (p <= 1 + 1e-4)).all()):
+            raise ValueError("p has entries outside [0, 1] or NaN: expected probabilities, rows that sum to 1")
+        if not bool(p.any(axis=1).all()):
+            raise ValueError("p has a row of zeros: expected probabilities, rows that sum to 1")
     log_u = jnp.log(checked_prior(prior, p.shape[1], p.dtype))
     log_p = jnp.log(p)
     # A cluster without any probability has no say in the rules below and stays at zero.
@@ -114,11 +117,11 @@ def checked_prior(
     """
     if prior is None:
         return jnp.full((n_clusters,), 1 / n_clusters, dtype)
+    if np.shape(prior) != (n_clusters,):
+        raise ValueError(f"prior has shape {np.shape(prior)}: expected ({n_clusters},), one number per cluster")
     if isinstance(prior, jax.core.Tracer):
         return prior.astype(dtype) / prior.sum()
     u = np.asarray(prior, dtype=np.float64)
-    if u.shape != (n_clusters,):
-        raise ValueError(f"prior has shape {u.shape}: expected ({n_clusters},), one number per cluster")
     if not (np.isfinite(u).all() and (u > 0).all()):
         raise ValueError(f"prior is {u.tolist()}: expected positive numbers, one per cluster")
     return jnp.asarray(u / u.sum(), dtype)

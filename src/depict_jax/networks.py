@@ -40,7 +40,7 @@ def dropout(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
         return x
     words = jax.random.bits(key, (-(-x.size // 2),), jnp.uint32)
     bits = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size].reshape(x.shape)
-    dropped = round(rate * 2**16)
+    dropped = min(round(rate * 2**16), 2**16 - 1)
     return jnp.where(bits >= dropped, x / (1 - dropped / 2**16), 0.0)
 
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.cluster import KMeans
 
-from depict_jax import stages
+from depict_jax import DEPICT, stages
 from depict_jax.architecture import Architecture
 from depict_jax.metrics import scores
 from depict_jax.networks import Depict
@@ -156,3 +156,10 @@ def test_training_from_the_authors_weights(pretrained, mnist_test):
     assert trained == {"warm": 12, "joint": 35}
     assert found["acc"] >= 0.960
     assert found["nmi"] >= 0.900
+
+
+@reference
+@pytest.mark.slow
+def test_mnist_test_from_pixels_with_default_settings(mnist_test):
+    pixels, labels = mnist_test
+    assert scores(labels, DEPICT(10).fit_predict(pixels))["acc"] >= 0.93
