@@ -100,7 +100,7 @@ def test_refuses_other_shapes(shape):
 
 @pytest.mark.parametrize("n_clusters", [1, 0, -3])
 def test_refuses_fewer_than_two_clusters(n_clusters):
-    with pytest.raises(ValueError, match=f"n_clusters is {n_clusters}: expected at least 2"):
+    with pytest.raises(ValueError, match=f"n_clusters is {n_clusters}: expected an integer of at least 2"):
         Architecture.for_image((28, 28), n_clusters)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -16,6 +17,7 @@ from .objectives import cross_entropy, reconstruction_loss
 
 Variables = Any  # a Flax variables dict
 PREDICTION_CHUNK = 500  # images a prediction call takes; fixed, so that no batch size of the user's changes a result
+VALIDATION_CHUNK = 100  # smaller, since a small data set's held-out tenth would be mostly padding
 
 optimiser = optax.scale_by_adam()
 
@@ -165,7 +167,7 @@ def validation_loss(model: Depict, loss: Loss, variables: Variables, pixels: np.
     """The autoencoder's loss without corruption, mean over uint8 pixels (N, H, W, C)."""
     total = sum(
         float(_validation_sum(model, loss, variables, chunk, (np.arange(len(chunk)) < n).astype(np.float32)))
-        for chunk, n in _chunks(pixels)
+        for chunk, n in _chunks(pixels, VALIDATION_CHUNK)
     )
     return total / len(pixels)
 
@@ -178,17 +180,18 @@ def _predict_chunk(model, variables, pixels):
 def predict(model: Depict, variables: Variables, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Clean embeddings and probabilities, float32 (N, K) each, of uint8 pixels (N, H, W, C)."""
     found = [
-        [np.asarray(array)[:n] for array in _predict_chunk(model, variables, chunk)] for chunk, n in _chunks(pixels)
+        [np.asarray(array)[:n] for array in _predict_chunk(model, variables, chunk)]
+        for chunk, n in _chunks(pixels, PREDICTION_CHUNK)
     ]
     embeddings, p = zip(*found, strict=True)
     return np.concatenate(embeddings), np.concatenate(p)
 
 
-def _chunks(pixels: np.ndarray):
-    """Pieces of PREDICTION_CHUNK images with the number of real ones; the last piece is padded."""
-    for start in range(0, len(pixels), PREDICTION_CHUNK):
-        chunk = pixels[start : start + PREDICTION_CHUNK]
-        padding = PREDICTION_CHUNK - len(chunk)
+def _chunks(pixels: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Pieces of `size` images with the number of real ones; the last piece is padded."""
+    for start in range(0, len(pixels), size):
+        chunk = pixels[start : start + size]
+        padding = size - len(chunk)
         yield (np.pad(chunk, ((0, padding), (0, 0), (0, 0), (0, 0))) if padding else chunk), len(chunk)
 
 
