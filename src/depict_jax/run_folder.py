@@ -148,7 +148,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 def keep_metrics(folder: Path, kept: list[dict[str, Any]]) -> None:
     """Replace metrics.jsonl by the lines that the state gone on from knows of."""
-    _replace(folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
+    replace_text(folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
 
 
 def write_assignments(path: Path, p: np.ndarray, with_probabilities: bool = False) -> None:
@@ -173,7 +173,7 @@ def write_assignments(path: Path, p: np.ndarray, with_probabilities: bool = Fals
 
 def write_json(path: Path, value: Any) -> None:
     """Indented JSON, replaced as a whole."""
-    _replace(path, json.dumps(value, indent=2) + "\n")
+    replace_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_scores(folder: Path) -> dict[str, dict[str, float]]:
@@ -182,9 +182,10 @@ def read_scores(folder: Path) -> dict[str, dict[str, float]]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file so that a reader, or a crash, finds the old one or the new one whole."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
 
 

@@ -169,7 +169,9 @@ def run(
             previous = np.asarray(state.p).argmax(axis=1) if stage in (WARM, JOINT) and state.epoch else None
             state, losses, members = trainer.train(state)
             seconds = time.perf_counter() - start
-            found = indicators(np.asarray(state.p)[members], None if previous is None else previous[members])
+            found = {}
+            if stage != PRETRAIN:  # before the initial assignment there is nothing to tell
+                found = indicators(np.asarray(state.p)[members], None if previous is None else previous[members])
             yield EpochEnd(
                 stage=STAGES[stage],
                 epoch=int(state.epoch),
@@ -177,7 +179,7 @@ def run(
                 losses=losses,
                 seconds=seconds,
                 images_per_second=len(members) / seconds,
-                indicators=found if stage != PRETRAIN else {},
+                indicators=found,
                 state=state,
             )
 

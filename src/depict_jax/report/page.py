@@ -17,7 +17,7 @@ from PIL import Image
 
 from ..data import Images
 from ..progress import SCORED, TITLES
-from ..run_folder import REPORT, Config, read_metrics, read_scores
+from ..run_folder import REPORT, Config, read_metrics, read_scores, replace_text
 from .pictures import LARGEST, contact_sheet, curve_titles, ranked_members, thumbnails, training_curves
 
 COLUMNS, ROWS = 10, 4  # a contact sheet's most images
@@ -48,9 +48,7 @@ def write_report(folder: Path, images: Images, p: np.ndarray) -> Path:
     if p.shape != expected:
         raise ValueError(f"p has shape {p.shape}: expected {expected}, a row for each image, a column for each cluster")
     path = folder / REPORT
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(_page(config, read_metrics(folder), read_scores(folder), images, p), encoding="utf-8")
-    partial.replace(path)
+    replace_text(path, _page(config, read_metrics(folder), read_scores(folder), images, p))
     return path
 
 
