@@ -21,8 +21,8 @@ class Pathways(NamedTuple):
 
     noisy_embedding: jax.Array  # z~^L, (B, K)
     noisy_logits: jax.Array  # (B, K); softmax gives p~
-    reconstructions: tuple[jax.Array, ...]  # z^^0 .. z^^{L-1}
-    clean: tuple[jax.Array, ...]  # z^0 .. z^L
+    reconstructions: tuple[jax.Array, ...]  # z^^0 .. z^^{L-1}, each (channels, rows, columns, B)
+    clean: tuple[jax.Array, ...]  # z^0 .. z^L, the maps likewise, the embedding (B, K)
     logits: jax.Array  # (B, K); softmax gives p
 
 
@@ -58,20 +58,20 @@ class Encoder(nn.Module):
             noisy: corrupt, with the rng "dropout".
 
         Returns:
-            The image, each convolution's output (B, rows, columns, features), the embedding (B, K) in (-1, 1).
+            The image and each convolution's output, (channels, rows, columns, B), and the embedding (B, K) in (-1, 1).
         """
         rates = self.architecture.dropout
 
         def corrupt(z: jax.Array, rate: float) -> jax.Array:
             return dropout(self.make_rng("dropout"), z, rate) if noisy and rate else z
 
-        layers = [corrupt(images, rates[0])]
+        layers = [corrupt(images.transpose(3, 1, 2, 0), rates[0])]
         for n, convolution in enumerate(self.architecture.convolutions):
-            w = self.param(f"conv{n + 1}_kernel", _glorot, _kernel_shape(convolution, layers[-1].shape[-1]))
+            w = self.param(f"conv{n + 1}_kernel", _glorot, _kernel_shape(convolution, len(layers[-1])))
             b = self.param(f"conv{n + 1}_bias", _zeros, (convolution.features,))
-            z = leaky_relu(conv(layers[-1], w, convolution.stride, convolution.pad) + b)
+            z = leaky_relu(conv(layers[-1], w, convolution.stride, convolution.pad) + _by_channel(b))
             layers.append(corrupt(z, rates[n + 1]))
-        flat = layers[-1].reshape(len(images), -1)
+        flat = layers[-1].reshape(-1, len(images)).T
         embedding = nn.Dense(self.architecture.n_clusters, kernel_init=_glorot, name="embedding")(flat)
         return (*layers, nn.tanh(embedding))
 
@@ -83,16 +83,17 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, embedding: jax.Array) -> tuple[jax.Array, ...]:
-        """z^^0 .. z^^{L-1} from embeddings (B, K): the image in (-1, 1), then the maps in the encoder's order."""
+        """z^^0 .. z^^{L-1} from embeddings (B, K): the image in (-1, 1), then the maps, (channels, rows, columns, B)."""
         maps = self.architecture.maps
-        flat = nn.Dense(maps[-1][0] * maps[-1][1] * maps[-1][2], kernel_init=_glorot, name="embedding")(embedding)
-        layers = [leaky_relu(flat).reshape(-1, *maps[-1])]
+        rows, columns, features = maps[-1]
+        flat = nn.Dense(features * rows * columns, kernel_init=_glorot, name="embedding")(embedding)
+        layers = [leaky_relu(flat.T).reshape(features, rows, columns, -1)]
         for n, convolution in reversed(list(enumerate(self.architecture.convolutions))):
             channels = maps[n][2]
             w = self.param(f"conv{n + 1}_kernel", _glorot, _kernel_shape(convolution, channels))
             b = self.param(f"conv{n + 1}_bias", _zeros, (channels,))
             activation: Callable[[jax.Array], jax.Array] = leaky_relu if n else nn.tanh
-            layers.append(activation(conv_transpose(layers[-1], w, convolution.stride, convolution.pad) + b))
+            layers.append(activation(conv_transpose(layers[-1], w, convolution.stride, convolution.pad) + _by_channel(b)))
         return tuple(reversed(layers))
 
 
@@ -141,3 +142,8 @@ class Depict(nn.Module):
 
 def _kernel_shape(convolution: Convolution, channels: int) -> tuple[int, int, int, int]:
     return (*convolution.kernel, channels, convolution.features)
+
+
+def _by_channel(bias: jax.Array) -> jax.Array:
+    """A bias (C,) that adds to maps (C, rows, columns, B)."""
+    return bias[:, None, None, None]

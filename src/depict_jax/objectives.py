@@ -22,7 +22,7 @@ def reconstruction_loss(
     """L_R = sum over l of lambda_l mean((z^^l - z^l)^2), the mean over samples and units (the paper's eq. 5).
 
     Args:
-        reconstructions: z^^0 .. z^^{L-1}, the decoder's outputs, each (B, ...).
+        reconstructions: z^^0 .. z^^{L-1}, the decoder's outputs, each (..., B).
         clean: z^0 .. z^{L-1}, the clean pathway's outputs of the same shapes; further ones (the embedding) are ignored.
         layer_weights: lambda_0 .. lambda_{L-1}; the released code has 1, 0.1, 0.1.
         mask: (B,), 1 for real images and 0 for padding; None counts all.
@@ -44,7 +44,7 @@ def reconstruction_loss(
         if stop_gradient:
             z = jax.lax.stop_gradient(z)
         squared_error = jnp.square(z_decoded - z)
-        total += weight * _mean_over_images(squared_error.reshape(len(z), -1).mean(axis=1), mask)
+        total += weight * _mean_over_images(squared_error.reshape(-1, z.shape[-1]).mean(axis=0), mask)
     return total
 
 

@@ -14,8 +14,8 @@ from .architecture import Architecture
 def load_lasagne(arrays: Mapping[str, np.ndarray]) -> tuple[Architecture, dict[str, Any]]:
     """Architecture and variables from the authors' pretrained autoencoder for 28 x 28 images.
 
-    Lasagne keeps images NCHW, flattens the last map channels first, and flips its kernels: a true convolution, where
-    ours correlates. Its convolution weights are (out, in, rows, columns), its transposed ones (in, out, rows, columns).
+    Lasagne flattens the last map channels first, as we do, but flips its kernels: a true convolution, where ours
+    correlates. Its convolution weights are (out, in, rows, columns), its transposed ones (in, out, rows, columns).
 
     Args:
         arrays: encoder1_W, encoder1_b, encoder2_W, encoder2_b, embedding_W, embedding_b, and decoder3, decoder2,
@@ -35,7 +35,6 @@ def load_lasagne(arrays: Mapping[str, np.ndarray]) -> tuple[Architecture, dict[s
     values = {name: np.asarray(arrays[name], np.float32) for name in names}
     n_clusters = values["embedding_b"].size
     architecture = Architecture.for_image((28, 28, 1), n_clusters)
-    rows, columns, channels = architecture.maps[-1]
     for name, shape in _shapes(architecture).items():
         if values[name].shape != shape:
             raise ValueError(f"{name} has shape {values[name].shape}: expected {shape}")
@@ -43,20 +42,16 @@ def load_lasagne(arrays: Mapping[str, np.ndarray]) -> tuple[Architecture, dict[s
     def kernel(name: str) -> np.ndarray:
         return values[name][:, :, ::-1, ::-1]
 
-    # (channel, row, column) to (row, column, channel), on the side of the dense layers that faces the map
-    encoded = values["embedding_W"].reshape(channels, rows, columns, n_clusters).transpose(1, 2, 0, 3)
-    decoded = values["decoder3_W"].reshape(n_clusters, channels, rows, columns).transpose(0, 2, 3, 1)
-    decoded_bias = values["decoder3_b"].reshape(channels, rows, columns).transpose(1, 2, 0)
     params = {
         "encoder": {
             "conv1_kernel": kernel("encoder1_W").transpose(2, 3, 1, 0),
             "conv1_bias": values["encoder1_b"],
             "conv2_kernel": kernel("encoder2_W").transpose(2, 3, 1, 0),
             "conv2_bias": values["encoder2_b"],
-            "embedding": {"kernel": encoded.reshape(-1, n_clusters), "bias": values["embedding_b"]},
+            "embedding": {"kernel": values["embedding_W"], "bias": values["embedding_b"]},
         },
         "decoder": {
-            "embedding": {"kernel": decoded.reshape(n_clusters, -1), "bias": decoded_bias.reshape(-1)},
+            "embedding": {"kernel": values["decoder3_W"], "bias": values["decoder3_b"]},
             # ours are the mirrored convolution's, (rows, columns, its in, its out); theirs (its out, its in, ...)
             "conv2_kernel": kernel("decoder2_W").transpose(2, 3, 1, 0),
             "conv2_bias": values["decoder2_b"],

@@ -1,0 +1,90 @@
+"""Where every benchmark's figures go: results/NAME.json with provenance, and the table that shows them all.
+
+python experiments/benchmarks/record.py    # print the table from the results that are there
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parents[1]
+RESULTS = HERE / "results"
+SHARED = Path(os.environ.get("DEPICT_SHARED", PROJECT.parent / "shared"))  # data and reference; may be absent
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Median, smallest and largest of repeated measurements, with the measurements."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "values": list(values)}
+
+
+def save(name: str, figures: dict[str, Any], rows: Sequence[tuple[str, str]]) -> None:
+    """Write results/NAME.json and print its rows.
+
+    Args:
+        name: of the benchmark; `make bench-NAME` runs it.
+        figures: all that was measured, as JSON.
+        rows: (what, figure) pairs for people, as the table shows them.
+    """
+    found = {"command": f"make bench-{name}", "rows": [list(row) for row in rows], "figures": figures}
+    RESULTS.mkdir(exist_ok=True)
+    partial = RESULTS / f"{name}.json.partial"
+    partial.write_text(json.dumps({**found, "provenance": provenance()}, indent=1) + "\n")
+    partial.replace(RESULTS / f"{name}.json")
+    show([found])
+
+
+def show(found: Sequence[dict[str, Any]]) -> None:
+    """The table: what, figure, command."""
+    table = Table("what", "figure", "command")
+    for result in found:
+        for what, figure in result["rows"]:
+            table.add_row(what, figure, result["command"])
+    Console().print(table)
+
+
+def missing(what: str, remedy: str) -> None:
+    """One line on stderr about a part that cannot run here; the rest goes on."""
+    print(f"skipped: {what}; {remedy}", file=sys.stderr)
+
+
+def provenance() -> dict[str, Any]:
+    """What the figures depend on: commit, date, machine, versions."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT, capture_output=True, text=True)
+    changed = subprocess.run(["git", "status", "--porcelain", "src"], cwd=PROJECT, capture_output=True, text=True)
+    return {
+        "commit": commit.stdout.strip() + ("+changes" if changed.stdout.strip() else ""),
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in ("jax", "jaxlib", "flax", "numpy", "scikit-learn")},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    paths = sorted(RESULTS.glob("*.json"))
+    if not paths:
+        raise SystemExit("no results yet: run make bench")
+    show([json.loads(path.read_text()) for path in paths])
