@@ -1,5 +1,6 @@
 import tracemalloc
 import warnings
+from itertools import combinations
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,7 @@ from depict_jax.agglomerative import path_integral_clustering
 def dense_transitions(x, n_neighbors):
     """P (N, N) and each sample's nearest other, word for word."""
     n = len(x)
-    d = ((x[:, None, :] - x[None, :, :]) ** 2).sum(axis=2)
+    d = np.stack([((x - row) ** 2).sum(axis=1) for row in x])
     np.fill_diagonal(d, np.inf)
     neighbors = np.argsort(d, axis=1, kind="stable")[:, : min(n_neighbors, n - 1)]
     near = np.take_along_axis(d, neighbors, axis=1)
@@ -32,41 +33,50 @@ def dense_components(nearest):
     return [np.flatnonzero(group == g) for g in dict.fromkeys(group.tolist())]
 
 
-def dense_path_integral(p, z, members, within):
-    inverse = np.linalg.inv(np.eye(len(members)) - z * p[np.ix_(members, members)])
-    of = np.isin(members, within)
-    return inverse[np.ix_(of, of)].sum() / len(within) ** 2
+def dense_path_integral(p, z, members, of):
+    """(1/|of|^2) 1_of^T (I - z P)^-1 1_of over `members`, where `of` are places in them."""
+    ones = np.zeros(len(members))
+    ones[of] = 1.0
+    return ones @ np.linalg.solve(np.eye(len(members)) - z * p[np.ix_(members, members)], ones) / len(of) ** 2
 
 
 def dense_affinity(p, z, a, b):
     union = np.concatenate([a, b])
-    gain = sum(dense_path_integral(p, z, union, c) - dense_path_integral(p, z, c, c) for c in (a, b))
-    return gain if gain > 1e-15 else 0.0  # below is the rounding of the differences
+    in_a, in_b = np.arange(len(a)), np.arange(len(a), len(union))
+    gain = dense_path_integral(p, z, union, in_a) - dense_path_integral(p, z, a, in_a)
+    gain += dense_path_integral(p, z, union, in_b) - dense_path_integral(p, z, b, np.arange(len(b)))
+    return gain if gain > 1e-15 / min(len(a), len(b)) else 0.0  # below is the rounding of the differences
 
 
 def dense_clustering(x, n_clusters, n_neighbors=20, z=0.01):
-    """The definition with all its inverses: labels and the number of merges of unlinked groups."""
+    """The definition, each affinity by dense inverses: labels and the number of merges of unlinked groups."""
     p, nearest = dense_transitions(x, n_neighbors)
-    groups = dense_components(nearest)
-    if len(groups) < n_clusters:
-        groups = [np.array([i]) for i in range(len(x))]
-    n_unlinked = 0
-    while len(groups) > n_clusters:
-        pairs = [(a, b) for a in range(len(groups)) for b in range(a + 1, len(groups))]
-        linked = [
-            (a, b) for a, b in pairs if p[np.ix_(groups[a], groups[b])].any() and p[np.ix_(groups[b], groups[a])].any()
-        ]
-        if linked:
-            a, b = max(linked, key=lambda ab: dense_affinity(p, z, groups[ab[0]], groups[ab[1]]))
+    first = dense_components(nearest)
+    if len(first) < n_clusters:
+        first = [np.array([i]) for i in range(len(x))]
+    groups, affinities, n_unlinked = {}, {}, 0
+
+    def enter(name, members):
+        for other, theirs in groups.items():
+            if p[np.ix_(members, theirs)].any() and p[np.ix_(theirs, members)].any():
+                affinities[other, name] = dense_affinity(p, z, theirs, members)
+        groups[name] = members
+
+    for name, members in enumerate(first):
+        enter(name, members)
+    for name in range(len(first), 2 * len(first) - n_clusters):
+        if affinities:
+            a, b = min(affinities, key=lambda pair: (-affinities[pair], pair))
         else:
             n_unlinked += 1
-            means = [x[g].mean(axis=0) for g in groups]
-            a, b = min(pairs, key=lambda ab: ((means[ab[0]] - means[ab[1]]) ** 2).sum())
-        merged = np.concatenate([groups[a], groups[b]])
-        groups = [g for i, g in enumerate(groups) if i not in (a, b)] + [merged]
+            means = {g: x[members].mean(axis=0) for g, members in groups.items()}
+            a, b = min(combinations(groups, 2), key=lambda ab: ((means[ab[0]] - means[ab[1]]) ** 2).sum())
+        merged = np.concatenate([groups.pop(a), groups.pop(b)])
+        affinities = {pair: value for pair, value in affinities.items() if not {a, b} & set(pair)}
+        enter(name, merged)
     labels = np.empty(len(x), dtype=int)
-    for label, g in enumerate(sorted(groups, key=min)):
-        labels[g] = label
+    for label, members in enumerate(sorted(groups.values(), key=min)):
+        labels[members] = label
     return labels, n_unlinked
 
 

@@ -24,12 +24,19 @@ def layers_of(image):
     ]
 
 
-LAYERS = list(dict.fromkeys(layer for image in IMAGES for layer in layers_of(image)))
+# Beyond what for_image builds: kernels that strides do not divide, or exceed, with few channels on either side.
+ODD_LAYERS = [
+    ((10, 9, 2), (4, 5, 2, 30), (3, 2), (0, 1)),
+    ((10, 9, 30), (4, 5, 30, 2), (3, 2), (0, 1)),
+    ((11, 12, 3), (2, 6, 3, 4), (3, 2), (0, 5)),
+    ((11, 12, 4), (2, 6, 4, 3), (3, 2), (0, 5)),
+]
+LAYERS = list(dict.fromkeys([*(layer for image in IMAGES for layer in layers_of(image)), *ODD_LAYERS]))
 
 
 def stock(x, w, stride, pad):
     return jax.lax.conv_general_dilated(
-        x, w, stride, [(p, p) for p in pad], dimension_numbers=("NHWC", "HWIO", "NHWC"), precision="highest"
+        x, w, stride, [(p, p) for p in pad], dimension_numbers=("CHWN", "HWIO", "CHWN"), precision="highest"
     )
 
 
@@ -50,8 +57,9 @@ def with_gradients(x, w, y, stride, pad):
 
 def random_operands(size, kernel, stride, pad, lead=()):
     rng = np.random.default_rng(0)
-    out = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(size, kernel, stride, pad, strict=False)]
-    shapes = (*lead, BATCH, *size), (*lead, *kernel), (*lead, BATCH, *out, kernel[-1])
+    *rows_and_columns, channels = size
+    out = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(rows_and_columns, kernel, stride, pad, strict=False)]
+    shapes = (*lead, channels, *rows_and_columns, BATCH), (*lead, *kernel), (*lead, kernel[-1], *out, BATCH)
     return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
 
 

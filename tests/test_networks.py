@@ -9,7 +9,7 @@ from scipy.special import softmax
 
 from depict_jax.architecture import Architecture
 from depict_jax.convolution import conv, conv_transpose
-from depict_jax.networks import Decoder, Depict, Encoder, dropout, leaky_relu
+from depict_jax.networks import Decoder, Depict, Encoder, leaky_relu
 
 ONE, OTHER = jax.random.key(1), jax.random.key(2)
 
@@ -38,7 +38,7 @@ def test_shapes(image):
         jax.random.key(0),
         np.zeros((5, *image), np.float32),
     )
-    maps = [(5, *size) for size in architecture.maps]
+    maps = [(channels, rows, columns, 5) for rows, columns, channels in architecture.maps]
     assert [z.shape for z in found.reconstructions] == maps  # as large as the encoder's
     assert [z.shape for z in found.clean] == [*maps, (5, 10)]
     chex.assert_shape([found.noisy_embedding, found.noisy_logits, found.logits], (5, 10))
@@ -49,14 +49,14 @@ def test_the_noisy_encoder_corrupts_the_input_and_the_maps_but_not_the_embedding
     """z~^0 = corrupt(x), z~^l = corrupt(g(W z~^{l-1})), z~^L = tanh(W z~^{L-1})."""
     w = variables["params"]["encoder"]
     *noisy, embedding = Encoder(small).apply({"params": w}, images, True, rngs={"dropout": ONE})
-    uncorrupted = [images]
+    uncorrupted = [np.transpose(images, (3, 1, 2, 0))]
     for n, c in enumerate(small.convolutions):
         z = conv(noisy[n], w[f"conv{n + 1}_kernel"], c.stride, c.pad)
-        uncorrupted.append(leaky_relu(z + w[f"conv{n + 1}_bias"][None, None, None]))
+        uncorrupted.append(leaky_relu(z + w[f"conv{n + 1}_bias"][:, None, None, None]))
     for z, whole, rate in zip(noisy, uncorrupted, small.dropout, strict=True):
         np.testing.assert_allclose(z, np.where(z != 0, whole / (1 - rate), 0), rtol=1e-4, atol=1e-6)
         assert np.mean(z == 0) == pytest.approx(rate, abs=4 * np.sqrt(rate * (1 - rate) / z.size))
-    flat = np.asarray(noisy[-1]).reshape(6, -1)
+    flat = np.asarray(noisy[-1]).reshape(-1, 6).T
     expected = np.tanh(flat @ w["embedding"]["kernel"] + w["embedding"]["bias"])
     np.testing.assert_allclose(embedding, expected, rtol=1e-4, atol=1e-6)
 
@@ -67,12 +67,12 @@ def test_the_decoder_mirrors_the_encoder(small, variables, images):
     embedding = np.tanh(images[:, 0, :3, 0])
     image, map1, map2 = Decoder(small).apply({"params": w}, embedding)
     flat = embedding @ w["embedding"]["kernel"] + w["embedding"]["bias"]
-    np.testing.assert_allclose(map2, leaky_relu(flat).reshape(6, 2, 2, 6), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(map2, leaky_relu(flat).T.reshape(6, 2, 2, 6), rtol=1e-4, atol=1e-6)
     for z, larger, name, c, g in (
         (map2, map1, "conv2", small.convolutions[1], leaky_relu),
         (map1, image, "conv1", small.convolutions[0], np.tanh),
     ):
-        expected = g(conv_transpose(z, w[f"{name}_kernel"], c.stride, c.pad) + w[f"{name}_bias"][None, None, None])
+        expected = g(conv_transpose(z, w[f"{name}_kernel"], c.stride, c.pad) + w[f"{name}_bias"][:, None, None, None])
         np.testing.assert_allclose(larger, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -106,7 +106,7 @@ def test_noise_stays_in_the_noisy_pathway(small, variables, images):
         chex.assert_trees_all_close(noisy.reconstructions, decoded, rtol=1e-4, atol=1e-6)
     assert (np.abs(one.noisy_embedding - other.noisy_embedding).max(axis=1) > 1e-3).all()
     assert np.abs(one.noisy_logits - other.noisy_logits).max() > 1e-3
-    np.testing.assert_array_equal(one.clean[0], images)
+    np.testing.assert_array_equal(one.clean[0], np.transpose(images, (3, 1, 2, 0)))
 
 
 def test_one_head_reads_both_embeddings(small, variables, images):
@@ -152,26 +152,3 @@ def test_initial_parameters():
     assert not any(bias.any() for bias in biases)
     assert not params["head"]["kernel"].any()
     assert np.abs(params["encoder"]["conv2_kernel"] - params["decoder"]["conv2_kernel"]).max() > 0.01
-
-
-@pytest.mark.parametrize("rate", [0.1, 0.5])
-def test_dropout_zeroes_its_share_and_keeps_the_mean(rate):
-    size = 200_001  # odd: two entries share a random word
-    x = np.ones((3, size // 3), np.float32)
-    masked = np.asarray(dropout(ONE, x, rate))
-    bound = 4 * np.sqrt(rate * (1 - rate) / size)
-    assert np.mean(masked == 0) == pytest.approx(rate, abs=bound)
-    assert masked.mean() == pytest.approx(1, abs=bound / (1 - rate))
-    np.testing.assert_allclose(masked[masked != 0], 1 / (1 - rate), rtol=2e-5)
-    kept = (masked != 0).ravel().astype(float)
-    for lag in (1, 2, x.shape[1]):
-        assert abs(np.corrcoef(kept[:-lag], kept[lag:])[0, 1]) < 4 / np.sqrt(size)
-    np.testing.assert_array_equal(masked, dropout(ONE, x, rate))
-    assert np.mean((masked == 0) != (dropout(OTHER, x, rate) == 0)) == pytest.approx(2 * rate * (1 - rate), abs=0.01)
-
-
-def test_dropout_scales_entries_by_one_number():
-    x = np.random.default_rng(0).normal(size=(7, 11)).astype(np.float32)
-    masked = np.asarray(dropout(ONE, x, 0.25))
-    np.testing.assert_allclose(masked, np.where(masked != 0, x / 0.75, 0), rtol=1e-5)
-    np.testing.assert_array_equal(dropout(ONE, x, 0), x)

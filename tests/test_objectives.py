@@ -14,22 +14,23 @@ SHAPES = ((8, 8, 2), (4, 4, 5), (7,))
 def outputs(seed, n_images=5):
     """One output per layer."""
     rng = np.random.default_rng(seed)
-    return [rng.normal(size=(n_images, *shape)).astype(np.float32) for shape in SHAPES]
+    return [rng.normal(size=(*shape, n_images)).astype(np.float32) for shape in SHAPES]
 
 
 def probabilities(seed, n_images=12, n_clusters=4):
     return softmax(2 * np.random.default_rng(seed).normal(size=(n_images, n_clusters)), axis=1).astype(np.float32)
 
 
-def padded(arrays, n=3, garbage=1e6):
-    return [np.concatenate([array, np.full((n, *array.shape[1:]), garbage, np.float32)]) for array in arrays]
+def padded(arrays, garbage=1e6, axis=-1):
+    """Three images more, of garbage."""
+    return [np.concatenate([a, np.full_like(a.take(range(3), axis), garbage)], axis) for a in arrays]
 
 
 MASK = np.array([1, 1, 1, 1, 1, 0, 0, 0], np.float32)
 
 
 def test_reconstruction_loss_is_the_weighted_mean_square_of_every_layer():
-    decoded, clean = outputs(0), [*outputs(1), np.ones((5, 3), np.float32)]
+    decoded, clean = outputs(0), [*outputs(1), np.ones((3, 5), np.float32)]
     errors = [((a.astype(float) - b) ** 2).mean() for a, b in zip(decoded, clean, strict=False)]
     assert reconstruction_loss(decoded, clean, WEIGHTS) == pytest.approx(np.dot(WEIGHTS, errors), rel=1e-6)
     for layer in range(3):
@@ -46,8 +47,8 @@ def test_padding_changes_neither_reconstruction_loss_nor_gradient(stop_gradient)
     value, gradients = jax.value_and_grad(loss, (0, 1))(decoded, clean)
     masked, wide = jax.value_and_grad(loss, (0, 1))(padded(decoded), padded(clean, garbage=-1e6), MASK)
     assert masked == pytest.approx(float(value), rel=1e-6)
-    chex.assert_trees_all_close(jax.tree.map(lambda g: g[:5], wide), gradients, rtol=1e-5)
-    assert not any(g[5:].any() for g in jax.tree.leaves(wide))
+    chex.assert_trees_all_close(jax.tree.map(lambda g: g[..., :5], wide), gradients, rtol=1e-5)
+    assert not any(g[..., 5:].any() for g in jax.tree.leaves(wide))
 
 
 def test_stop_gradient_changes_the_gradient_and_not_the_value():
@@ -92,7 +93,7 @@ def test_cross_entropy_is_finite_for_extreme_logits():
 def test_padding_changes_neither_cross_entropy_nor_gradient():
     q, logits = probabilities(0, n_images=5), np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
     value, gradient = jax.value_and_grad(cross_entropy, 1)(q, logits)
-    masked, wide = jax.value_and_grad(cross_entropy, 1)(*padded([q, logits]), MASK)
+    masked, wide = jax.value_and_grad(cross_entropy, 1)(*padded([q, logits], axis=0), MASK)
     assert masked == pytest.approx(float(value), rel=1e-6)
     np.testing.assert_allclose(wide[:5], gradient, rtol=1e-5)
     assert not wide[5:].any()

@@ -264,7 +264,7 @@ def test_validation_loss_equals_one_by_hand(noisy, variables, pixels, n_images, 
     monkeypatch.setattr(training, "PREDICTION_CHUNK", 4)
     pathways = noiseless(noisy, variables, pixels)
     errors = [
-        np.square(a - b)[:n_images].mean() for a, b in zip(pathways.reconstructions, pathways.clean, strict=False)
+        np.square(a - b)[..., :n_images].mean() for a, b in zip(pathways.reconstructions, pathways.clean, strict=False)
     ]
     expected = float(np.dot((1.0, 0.1, 0.1), errors))
     assert validation_loss(noisy, AUTOENCODER, variables, pixels[:n_images]) == pytest.approx(expected, rel=1e-5)

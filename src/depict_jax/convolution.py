@@ -96,7 +96,9 @@ def _to_phases(x: jax.Array, g: _Geometry) -> jax.Array:
     """X, (s * s * C, phase rows, phase columns, B)."""
     if g.stride == (1, 1):
         return x
-    around = [(before, n * s - size - before) for before, n, s, size in zip(g.lead, g.phase, g.stride, g.size)]
+    around = [
+        (before, n * s - size - before) for before, n, s, size in zip(g.lead, g.phase, g.stride, g.size, strict=True)
+    ]
     x = _materialised(jnp.pad(x, ((0, 0), *around, (0, 0))))
     phases = [x[:, i :: g.stride[0], j :: g.stride[1]] for i in range(g.stride[0]) for j in range(g.stride[1])]
     return _materialised(jnp.concatenate(phases))
@@ -118,7 +120,9 @@ def _weights_by_tap(w: jax.Array, g: _Geometry) -> jax.Array:
     """W, (tap rows, tap columns, s * s * C, F); a kernel that the stride does not divide gets rows of zeros."""
     (rows, columns), (s, z) = g.taps, g.stride
     w = jnp.pad(w, ((0, rows * s - w.shape[0]), (0, columns * z - w.shape[1]), (0, 0), (0, 0)))
-    return w.reshape(rows, s, columns, z, *w.shape[2:]).transpose(0, 2, 1, 3, 4, 5).reshape(rows, columns, -1, w.shape[3])
+    return (
+        w.reshape(rows, s, columns, z, *w.shape[2:]).transpose(0, 2, 1, 3, 4, 5).reshape(rows, columns, -1, w.shape[3])
+    )
 
 
 def _weights_by_pixel(by_tap: jax.Array, g: _Geometry, shape: tuple[int, ...]) -> jax.Array:
@@ -145,7 +149,7 @@ def _spread(z: jax.Array, shifts: tuple[range, range], size: Pair) -> jax.Array:
 
 
 def _overlap_add(z: jax.Array, shifts: tuple[range, range], size: Pair) -> jax.Array:
-    """(channels, *size, B): the sum over taps of z[tap][m + shift], from z (tap rows, tap columns, channels, ..., B)."""
+    """(channels, *size, B): the sum over taps of z[tap][m + shift]; z is (tap rows, tap columns, channels, ..., B)."""
     parts = [
         _shifted(_shifted(z[a, b], by_row, size[0], axis=1), by_column, size[1], axis=2)
         for a, by_row in enumerate(shifts[0])

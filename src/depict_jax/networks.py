@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from .architecture import Architecture, Convolution
 from .convolution import conv, conv_transpose
+from .dropout import dropout
 
 _glorot = nn.initializers.glorot_uniform()
 _zeros = nn.initializers.zeros_init()
@@ -29,19 +29,6 @@ class Pathways(NamedTuple):
 def leaky_relu(x: jax.Array) -> jax.Array:
     """g, slope 0.01 below zero."""
     return nn.leaky_relu(x, negative_slope=0.01)
-
-
-def dropout(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
-    """Inverted dropout: entries are zeroed with probability `rate`, the others divided by 1 - rate.
-
-    Sixteen random bits an entry (threefry's bits dominate the cost of a mask on a CPU), so the rate is met to 1e-5.
-    """
-    if rate == 0:
-        return x
-    words = jax.random.bits(key, (-(-x.size // 2),), jnp.uint32)
-    bits = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size].reshape(x.shape)
-    dropped = min(round(rate * 2**16), 2**16 - 1)
-    return jnp.where(bits >= dropped, x / (1 - dropped / 2**16), 0.0)
 
 
 class Encoder(nn.Module):
@@ -83,7 +70,7 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, embedding: jax.Array) -> tuple[jax.Array, ...]:
-        """z^^0 .. z^^{L-1} from embeddings (B, K): the image in (-1, 1), then the maps, (channels, rows, columns, B)."""
+        """z^^0 .. z^^{L-1}, (channels, rows, columns, B), from embeddings (B, K); the image in (-1, 1)."""
         maps = self.architecture.maps
         rows, columns, features = maps[-1]
         flat = nn.Dense(features * rows * columns, kernel_init=_glorot, name="embedding")(embedding)
@@ -93,7 +80,9 @@ class Decoder(nn.Module):
             w = self.param(f"conv{n + 1}_kernel", _glorot, _kernel_shape(convolution, channels))
             b = self.param(f"conv{n + 1}_bias", _zeros, (channels,))
             activation: Callable[[jax.Array], jax.Array] = leaky_relu if n else nn.tanh
-            layers.append(activation(conv_transpose(layers[-1], w, convolution.stride, convolution.pad) + _by_channel(b)))
+            layers.append(
+                activation(conv_transpose(layers[-1], w, convolution.stride, convolution.pad) + _by_channel(b))
+            )
         return tuple(reversed(layers))
 
 

@@ -28,7 +28,7 @@ from .settings import Settings
 CONFIG, METRICS, CHECKPOINTS = "config.json", "metrics.jsonl", "checkpoints"
 ASSIGNMENTS, SCORES, REPORT = "assignments.csv", "scores.json", "report.html"
 FILES = (CONFIG, METRICS, CHECKPOINTS, ASSIGNMENTS, SCORES, REPORT)
-FORMAT = 1
+FORMAT = 2  # 2: the dense layers next to a map count its channels first
 
 
 @dataclass(frozen=True)

@@ -51,11 +51,11 @@ def deconvolve(x, kernels, bias, pad):
 
 
 def decode(embedding, arrays):
-    """(N, 10) to images (N, 28, 28, 1), in float64."""
+    """(N, 10) to images (1, 28, 28, N), in float64."""
     w = {name: value.astype(float) for name, value in arrays.items()}
     h = leaky_relu(embedding @ w["decoder3_W"] + w["decoder3_b"]).reshape(-1, 50, 7, 7)
     h = leaky_relu(deconvolve(h, w["decoder2_W"], w["decoder2_b"], pad=2))
-    return np.tanh(deconvolve(h, w["decoder1_W"], w["decoder1_b"], pad=0)).transpose(0, 2, 3, 1)
+    return np.tanh(deconvolve(h, w["decoder1_W"], w["decoder1_b"], pad=0)).transpose(1, 2, 3, 0)
 
 
 def lasagne_arrays():
