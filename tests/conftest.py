@@ -1,5 +1,8 @@
 """What the tests share: float32 arithmetic, and a small network whose every parameter matters."""
 
+import os
+import tempfile
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +10,9 @@ import pytest
 from depict_jax.architecture import Architecture, Convolution
 from depict_jax.networks import Depict
 
+_compiled = tempfile.TemporaryDirectory(prefix="depict-jax-tests-")  # not the user's own cache; removed at the end
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name  # for the commands that tests start
+jax.config.update("jax_compilation_cache_dir", _compiled.name)
 jax.config.update("jax_enable_x64", False)
 jax.config.update("jax_default_matmul_precision", "float32")  # accelerators would round products to fewer bits
 

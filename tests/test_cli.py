@@ -1,7 +1,9 @@
 """The command line as a user meets it: what it writes, what it refuses, and that nothing is lost."""
 
 import csv
+import gzip
 import json
+import os
 import re
 import subprocess
 import sys
@@ -286,3 +288,26 @@ def test_the_package_never_imports_tensorflow_or_torch():
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "set()"
+
+
+def test_only_the_first_command_compiles(run, some_digits, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path), "JAX_LOG_COMPILES": "1"}
+    command = [sys.executable, "-m", "depict_jax.cli", "score", str(run), str(some_digits)]
+    hits = []
+    for _ in range(2):
+        log = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr
+        hits.append("Persistent compilation cache hit for 'jit__predict_chunk'" in log)
+    assert hits == [False, True]
+
+
+def test_profile_traces_the_second_epoch_of_each_stage(some_digits, tmp_path):
+    words = ["fit", str(some_digits), "--clusters", "10", "--out", str(tmp_path / "run"), *QUICK]
+    assert main([*words, "--profile", str(tmp_path / "traces")]) == 0
+    for stage in ("pretrain", "warm", "joint"):
+        (path,) = (tmp_path / "traces" / stage).glob("plugins/profile/*/*.trace.json.gz")
+        events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
+        epochs = {
+            event["args"]["run_id"] for event in events if "train_epoch" in event.get("args", {}).get("hlo_module", "")
+        }
+        assert len(epochs) == 1

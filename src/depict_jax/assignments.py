@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -61,12 +62,23 @@ def target_distribution(
     if not jnp.issubdtype(p.dtype, jnp.floating):
         p = p.astype(jnp.float32)
     if not isinstance(p, jax.core.Tracer):
-        if not bool(((p >= 0) & (p <= 1 + 1e-4)).all()):
+        in_range, no_row_of_zeros = _checks(p)
+        if not in_range:
             raise ValueError("p has entries outside [0, 1] or NaN: expected probabilities, rows that sum to 1")
-        if not bool(p.any(axis=1).all()):
+        if not no_row_of_zeros:
             raise ValueError("p has a row of zeros: expected probabilities, rows that sum to 1")
-    log_u = jnp.log(checked_prior(prior, p.shape[1], p.dtype))
-    log_p = jnp.log(p)
+    return _distribution(p, checked_prior(prior, p.shape[1], p.dtype), rule, prior_weight, sharpness)
+
+
+# Compiled whole: one by one, their first call would take half a second.
+@jax.jit
+def _checks(p: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return ((p >= 0) & (p <= 1 + 1e-4)).all(), p.any(axis=1).all()
+
+
+@partial(jax.jit, static_argnames=("rule", "prior_weight", "sharpness"))
+def _distribution(p: jax.Array, u: jax.Array, rule: Rule, prior_weight: float, sharpness: float) -> jax.Array:
+    log_u, log_p = jnp.log(u), jnp.log(p)
     # A cluster without any probability has no say in the rules below and stays at zero.
     log_mass = logsumexp(log_p, axis=0)
     alive = jnp.isfinite(log_mass)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, get_args
@@ -42,6 +42,8 @@ class Fit:
     """Replace the run in the folder."""
     quiet: Flag = False
     """Print nothing but errors."""
+    profile: Path | None = None
+    """Folder for traces of the second epoch of every stage, to open at ui.perfetto.dev or with xprof."""
     settings: OmitArgPrefixes[_Typed] = field(default_factory=_Typed)
 
     def __call__(self) -> None:
@@ -51,16 +53,27 @@ class Fit:
         settings = Settings(**vars(self.settings))
         from rich.console import Console
 
+        _keep_compiled()
         from .data import load
         from .progress import Display, table_of
-        from .runner import run_into_folder
+        from .runner import Event, run_into_folder
         from .stages import check_job
 
         console = Console(quiet=self.quiet)
         images = load(self.source)
         architecture = check_job(images.pixels, self.clusters, settings)
         console.print(f"{len(images.pixels)} images from {images.source}, {self.clusters} clusters, into {self.out}")
-        with nullcontext(lambda event: None) if self.quiet else Display(console) as watch:
+        with ExitStack() as watchers:
+            watching: list[Callable[[Event], None]] = [] if self.quiet else [watchers.enter_context(Display(console))]
+            if self.profile is not None:
+                from .profiling import Profile
+
+                watching.append(watchers.enter_context(Profile(self.profile)))
+
+            def watch(event: Event) -> None:
+                for watcher in watching:
+                    watcher(event)
+
             scores = run_into_folder(images, architecture, settings, self.out, self.resume, self.overwrite, watch)
         if scores:
             console.print(table_of(scores))
@@ -86,6 +99,7 @@ class Predict:
             raise ValueError(f"{self.out} is already there: choose another name, or give --overwrite")
         if self.out.is_dir() or not self.out.parent.is_dir():
             raise ValueError(f"{self.out} cannot be written: expected a file in a folder that exists")
+        _keep_compiled()
         from .data import load
         from .estimator import DEPICT
         from .run_folder import write_assignments
@@ -105,6 +119,7 @@ class Score:
 
     def __call__(self) -> None:
         """Run it."""
+        _keep_compiled()
         from .data import load
         from .estimator import DEPICT
         from .metrics import scores
@@ -152,6 +167,16 @@ def _preset_in(words: list[str]) -> Settings:
         if name is not None and name in get_args(Preset):  # tyro refuses any other
             return preset(name)
     return Settings()
+
+
+def _keep_compiled() -> None:
+    """Keep XLA's programs in the user's cache folder, so that only the first run of a shape waits for the compiler."""
+    import jax
+    from platformdirs import user_cache_path
+
+    if jax.config.values["jax_compilation_cache_dir"] is None:  # the user's JAX_COMPILATION_CACHE_DIR goes first
+        jax.config.update("jax_compilation_cache_dir", str(user_cache_path("depict-jax") / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def _fail(error: object, code: int) -> int:

@@ -132,7 +132,8 @@ def initial_state(architecture: Architecture, settings: Settings, n_images: int)
         PRETRAIN,
         variables,
         np.zeros(n_images, np.int32),
-        jnp.full((n_images, architecture.n_clusters), 1 / architecture.n_clusters),
+        # a dtype of its own: else the first epoch's p would be of another type than the second's, and compiled for it
+        jnp.full((n_images, architecture.n_clusters), 1 / architecture.n_clusters, jnp.float32),
     )
 
 
@@ -202,6 +203,7 @@ class _Trainer:
         self.members = {PRETRAIN: rest, WARM: rest, JOINT: np.arange(len(pixels), dtype=np.int32)}
         self.steps = {stage: steps_per_epoch(len(of), settings.batch_size) for stage, of in self.members.items()}
         pretrain, joint = settings.stage_epochs(self.steps[PRETRAIN], self.steps[JOINT])
+        self._latest: tuple[jax.Array | None, jax.Array] = (None, jnp.zeros(()))  # P and its Q
         self.limits = {PRETRAIN: pretrain, INITIAL: 0, WARM: settings.warm_epochs, JOINT: joint}
 
     def is_over(self, state: RunState) -> bool:
@@ -274,9 +276,11 @@ class _Trainer:
         return self.q_step(state.p) if state.stage == JOINT else state.p
 
     def q_step(self, p: jax.Array) -> jax.Array:
-        """Q from the clean predictions, by the settings' rule."""
-        s = self.settings
-        return target_distribution(p, self.prior, s.rule, s.prior_weight, s.sharpness)
+        """Q from the clean predictions, by the settings' rule; kept, since the next epoch asks for it again."""
+        if self._latest[0] is not p:
+            s = self.settings
+            self._latest = (p, target_distribution(p, self.prior, s.rule, s.prior_weight, s.sharpness))
+        return self._latest[1]
 
     def predictions(self, variables: Variables) -> tuple[np.ndarray, np.ndarray]:
         """Clean embeddings and probabilities of every image."""
