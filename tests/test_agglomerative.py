@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits, make_blobs
+from sklearn.decomposition import PCA
 
 from depict_jax import agglomerative
 from depict_jax.agglomerative import path_integral_clustering
@@ -130,6 +131,7 @@ CASES = {
     "more clusters than first groups": (noise(8, n=40), 25, {}),
     "one first group": (np.arange(1, 26)[:, None] ** 1.5, 3, {}),
     "fewer samples than neighbours": (noise(9, n=12), 3, {}),
+    **{f"{n} samples": (noise(9, n=n), 3, {}) for n in (20, 21, 22)},
     "two samples": (noise(10, n=2), 1, {}),
     "few neighbours": (blobs(11, n=80), 2, {"n_neighbors": 5}),
     "links that lead nowhere": (noise(12, n=80), 2, {"n_neighbors": 3}),
@@ -142,6 +144,7 @@ CASES = {
     "isolated sample": (np.vstack([noise(17, n=60), [[90.0, 0.0]]]), 3, {}),
     # 20 neighbours are two copies and six others three times: no neighbour is chosen among equals.
     "triplicates": (np.repeat(noise(18, n=30), 3, axis=0), 4, {}),
+    "images three times": (np.repeat(digits(40), 3, axis=0), 5, {}),
 }
 
 
@@ -159,6 +162,56 @@ def test_cases_reach_both_ways_to_start_and_to_merge():
     counts = {name: dense_clustering(x, k, **o)[1] for name, (x, k, o) in CASES.items() if "n_neighbors" in o}
     assert starts == {False, True}
     assert counts["one neighbour"] > 1
+
+
+def mixture(seed, n, width, centers):
+    """(n, width) with overlap and with outliers: heavy tails around each centre."""
+    rng = np.random.default_rng(seed)
+    means = rng.normal(0.0, 2.0, (centers, width))
+    return means[rng.integers(0, centers, n)] + rng.exponential(1.0, (n, 1)) * rng.standard_normal((n, width))
+
+
+def hub(n=120, width=50):
+    """A sample that is everyone's nearest: one first group, and then one group that takes in all the others."""
+    x = np.random.default_rng(0).standard_normal((n, width))
+    x[0] = 0.0
+    return x
+
+
+def digits_embedding():
+    return PCA(10, random_state=0).fit_transform(load_digits().data)
+
+
+LARGE_CASES = {
+    "plane": (lambda: mixture(0, 300, 2, 4), 4),
+    "ten dimensions": (lambda: mixture(1, 500, 10, 8), 8),
+    "thirty dimensions": (lambda: mixture(2, 500, 30, 5), 5),
+    "five dimensions": (lambda: mixture(3, 800, 5, 10), 10),
+    "thousand": (lambda: mixture(4, 1000, 10, 10), 10),
+    "two thousand, 64 dimensions": (lambda: mixture(7, 2000, 64, 10), 10),
+    "two thousand, 3 dimensions": (lambda: mixture(6, 2000, 3, 6), 6),
+    "hub": (hub, 5),
+    "line": (lambda: np.arange(1.0, 201.0)[:, None] ** 1.5, 5),
+    "digits": (digits_embedding, 10),
+}
+
+
+@pytest.mark.parametrize("name", LARGE_CASES)
+def test_equals_the_definition_for_many_samples(name):
+    make, n_clusters = LARGE_CASES[name]
+    x = make()
+    labels, n_unlinked = clustering_and_count(x, n_clusters)
+    expected, expected_unlinked = dense_clustering(x, n_clusters)
+    np.testing.assert_array_equal(labels, expected)
+    assert n_unlinked == expected_unlinked
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("width", "centers"), [(4, 5), (10, 12), (20, 30)])
+def test_equals_the_definition_for_two_thousand_samples(seed, width, centers):
+    x = mixture(seed, 2000, width, centers)
+    np.testing.assert_array_equal(clustering_and_count(x, centers)[0], dense_clustering(x, centers)[0])
 
 
 @pytest.mark.parametrize("name", CASES)

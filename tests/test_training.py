@@ -242,7 +242,7 @@ def test_training_lowers_the_loss(noisy, variables, pixels, targets):
 
 def test_prediction_is_the_same_bits_however_images_are_split(noisy, variables):
     rng = np.random.default_rng(0)
-    pixels = rng.integers(256, size=(2 * training.PREDICTION_CHUNK + 7, 8, 8, 1), dtype=np.uint8)
+    pixels = rng.integers(256, size=(10 * training.CHUNK + 7, 8, 8, 1), dtype=np.uint8)
     whole = predict(noisy, variables, pixels)
     for cuts in ([1, 300, 999], [500], [3, 4]):
         parts = [predict(noisy, variables, part) for part in np.split(pixels, cuts)]
@@ -261,7 +261,7 @@ def test_prediction_has_no_noise(noisy, calm, variables, pixels):
 
 @pytest.mark.parametrize("n_images", [4, N])
 def test_validation_loss_equals_one_by_hand(noisy, variables, pixels, n_images, monkeypatch):
-    monkeypatch.setattr(training, "PREDICTION_CHUNK", 4)
+    monkeypatch.setattr(training, "CHUNK", 4)
     pathways = noiseless(noisy, variables, pixels)
     errors = [
         np.square(a - b)[..., :n_images].mean() for a, b in zip(pathways.reconstructions, pathways.clean, strict=False)

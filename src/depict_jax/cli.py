@@ -100,12 +100,12 @@ class Predict:
         if self.out.is_dir() or not self.out.parent.is_dir():
             raise ValueError(f"{self.out} cannot be written: expected a file in a folder that exists")
         _keep_compiled()
-        from .data import load
+        from .data import stream
         from .estimator import DEPICT
         from .run_folder import write_assignments
 
-        images = load(self.source)
-        write_assignments(self.out, DEPICT.load(self.run).predict_proba(images.pixels), with_probabilities=True)
+        model = DEPICT.load(self.run)
+        write_assignments(self.out, map(model.predict_proba, stream(self.source)), with_probabilities=True)
 
 
 @dataclass(frozen=True)

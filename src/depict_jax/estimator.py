@@ -161,7 +161,7 @@ class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
         folder = Path(path)
         run_folder.claim(folder, self._config, resume=False, overwrite=False)
         run_folder.keep_metrics(folder, self.history_)
-        run_folder.write_assignments(folder / run_folder.ASSIGNMENTS, self.probabilities_)
+        run_folder.write_assignments(folder / run_folder.ASSIGNMENTS, [self.probabilities_])
         with Checkpoints(folder / run_folder.CHECKPOINTS) as saved:
             saved.save(self._state)
 

@@ -151,24 +151,31 @@ def keep_metrics(folder: Path, kept: list[dict[str, Any]]) -> None:
     replace_text(folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
 
 
-def write_assignments(path: Path, p: np.ndarray, with_probabilities: bool = False) -> None:
+def write_assignments(path: Path, chunks: Iterable[np.ndarray], with_probabilities: bool = False) -> None:
     """A header and a line for each image: index, cluster, confidence and, if asked, a probability for each cluster.
 
     Args:
-        path: of the CSV file; replaced.
-        p: probabilities, (N, K).
+        path: of the CSV file; replaced once all is written.
+        chunks: probabilities, (n, K) each, in the images' order.
         with_probabilities: add the columns p0 .. p{K-1}.
     """
-    header = ["index", "cluster", "confidence", *([f"p{k}" for k in range(p.shape[1])] if with_probabilities else [])]
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for index, row in enumerate(p):
-            cluster = int(row.argmax())
-            rest = [f"{value:.6g}" for value in row] if with_probabilities else []
-            writer.writerow([index, cluster, f"{row[cluster]:.6g}", *rest])
-    partial.replace(path)
+    try:
+        with partial.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            index = 0
+            for p in chunks:
+                if index == 0:
+                    names = [f"p{k}" for k in range(p.shape[1])] if with_probabilities else []
+                    writer.writerow(["index", "cluster", "confidence", *names])
+                for row in p:
+                    cluster = int(row.argmax())
+                    rest = [f"{value:.6g}" for value in row] if with_probabilities else []
+                    writer.writerow([index, cluster, f"{row[cluster]:.6g}", *rest])
+                    index += 1
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)  # where a chunk could not be had
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -16,8 +16,9 @@ from .networks import Depict, Pathways
 from .objectives import cross_entropy, reconstruction_loss
 
 Variables = Any  # a Flax variables dict
-PREDICTION_CHUNK = 500  # images a prediction call takes; fixed, so that no batch size of the user's changes a result
-VALIDATION_CHUNK = 100  # smaller, since a small data set's held-out tenth would be mostly padding
+# Images that a call outside training takes: fixed, so that no batch size of the user's changes a result; small, since
+# larger ones wait for the operating system's memory on a CPU, half as fast, and would be mostly padding in validation.
+CHUNK = 100
 
 optimiser = optax.scale_by_adam()
 
@@ -167,7 +168,7 @@ def validation_loss(model: Depict, loss: Loss, variables: Variables, pixels: np.
     """The autoencoder's loss without corruption, mean over uint8 pixels (N, H, W, C)."""
     total = sum(
         float(_validation_sum(model, loss, variables, chunk, (np.arange(len(chunk)) < n).astype(np.float32)))
-        for chunk, n in _chunks(pixels, VALIDATION_CHUNK)
+        for chunk, n in _chunks(pixels)
     )
     return total / len(pixels)
 
@@ -180,18 +181,17 @@ def _predict_chunk(model, variables, pixels):
 def predict(model: Depict, variables: Variables, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Clean embeddings and probabilities, float32 (N, K) each, of uint8 pixels (N, H, W, C)."""
     found = [
-        [np.asarray(array)[:n] for array in _predict_chunk(model, variables, chunk)]
-        for chunk, n in _chunks(pixels, PREDICTION_CHUNK)
+        [np.asarray(array)[:n] for array in _predict_chunk(model, variables, chunk)] for chunk, n in _chunks(pixels)
     ]
     embeddings, p = zip(*found, strict=True)
     return np.concatenate(embeddings), np.concatenate(p)
 
 
-def _chunks(pixels: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Pieces of `size` images with the number of real ones; the last piece is padded."""
-    for start in range(0, len(pixels), size):
-        chunk = pixels[start : start + size]
-        padding = size - len(chunk)
+def _chunks(pixels: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+    """Pieces of CHUNK images with the number of real ones; the last piece is padded."""
+    for start in range(0, len(pixels), CHUNK):
+        chunk = pixels[start : start + CHUNK]
+        padding = CHUNK - len(chunk)
         yield (np.pad(chunk, ((0, padding), (0, 0), (0, 0), (0, 0))) if padding else chunk), len(chunk)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from test_agglomerative import dense_clustering
 
 from depict_jax.agglomerative import path_integral_clustering
 from depict_jax.metrics import clustering_accuracy
@@ -23,3 +24,13 @@ def test_labels_equal_the_authors(labels, released):
 
 def test_accuracy_is_the_authors(labels, mnist_test):
     assert clustering_accuracy(mnist_test[1], labels) == pytest.approx(0.9333, abs=1e-4)
+
+
+@pytest.mark.parametrize("n", [500, 2000])
+def test_labels_equal_the_definition(embeddings, n):
+    np.testing.assert_array_equal(path_integral_clustering(embeddings[:n], 10), dense_clustering(embeddings[:n], 10)[0])
+
+
+def test_labels_equal_the_definition_on_pixels(mnist_test):
+    x = mnist_test[0][:1000].reshape(1000, -1) / 255.0
+    np.testing.assert_array_equal(path_integral_clustering(x, 10), dense_clustering(x, 10)[0])

@@ -1,6 +1,6 @@
 """Where images come from: every source gives one `Images`."""
 
 from .images import Images, as_pixels
-from .sources import load
+from .sources import load, stream
 
-__all__ = ["Images", "as_pixels", "load"]
+__all__ = ["Images", "as_pixels", "load", "stream"]
