@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-reference lint bench-step mnist-test digits-table picture clean
+.PHONY: help setup run test test-slow test-reference lint bench bench-step bench-acpic bench-predict bench-startup bench-scaling bench-job-test bench-job-full bench-peers mnist-test digits-table picture clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -41,8 +41,32 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench-step: $(READY) .venv-peers/.ready  ## time a joint epoch of MNIST-test beside PyTorch's, turn by turn
+bench: bench-step bench-acpic bench-predict bench-startup  ## every benchmark but the long ones (a quarter of an hour); on an idle machine
+	$(BIN)/python experiments/benchmarks/record.py
+
+bench-step: $(READY) .venv-peers/.ready  ## the joint training step beside PyTorch's, stock convolutions and the machine's peak
 	$(BIN)/python experiments/benchmarks/step.py
+
+bench-acpic: $(READY)  ## AC-PIC: time, memory, growth to 80,000 samples, labels against the authors'
+	$(BIN)/python experiments/benchmarks/acpic.py
+
+bench-predict: $(READY)  ## images a second of depict-jax predict, and its memory
+	$(BIN)/python experiments/benchmarks/predict.py
+
+bench-startup: $(READY)  ## --help, import, and how soon a second fit trains
+	$(BIN)/python experiments/benchmarks/startup.py
+
+bench-scaling: $(READY)  ## long: cost against N, K, image size and batch; writes experiments/benchmarks/SCALING.md; resumes
+	$(BIN)/python experiments/benchmarks/scaling.py
+
+bench-job-test: $(READY)  ## long: MNIST-test from pixels, time to ACC .90 to .96, memory; resumes
+	$(BIN)/python experiments/benchmarks/job.py test
+
+bench-job-full: $(READY)  ## long: the same for all 70,000 images of MNIST
+	$(BIN)/python experiments/benchmarks/job.py full
+
+bench-peers: $(READY) .venv-clustpy/.ready  ## long: ClustPy's DEC, IDEC, DCN and N2D on the same images; resumes
+	$(BIN)/python experiments/benchmarks/peers.py
 
 mnist-test: $(READY)  ## cluster the MNIST-test of MNIST=file.npz (70,000 rows, the last 10,000 are it) with default settings
 	$(BIN)/python experiments/mnist_test.py $(MNIST)
@@ -58,6 +82,11 @@ picture: $(READY)  ## make the README's picture from runs/digits
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 numpy
 	@touch $@
 
+.venv-clustpy/.ready: experiments/peers/requirements-clustpy.txt
+	test -x .venv-clustpy/bin/python || $(PYTHON) -m venv .venv-clustpy
+	.venv-clustpy/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 clean:  ## remove the environments and caches; runs/ stays
-	rm -rf .venv .venv-peers .pytest_cache .ruff_cache .mypy_cache build dist
+	rm -rf .venv .venv-peers .venv-clustpy .pytest_cache .ruff_cache .mypy_cache build dist
 	find src tests experiments -name __pycache__ -type d -exec rm -rf {} +

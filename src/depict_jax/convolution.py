@@ -71,6 +71,7 @@ class _Geometry(NamedTuple):
     phase: Pair  # of one phase of x
     offset: Pair  # o: how far the first tap lies before the phase, whole strides of the padding
     lead: Pair  # zeros before x's first pixel in its phases, the rest of the padding
+    last_rows: int  # phases of rows that the last row of taps sees
 
 
 def _geometry(size: Pair, kernel: Pair, stride: Pair, pad: Pair) -> _Geometry:
@@ -84,6 +85,7 @@ def _geometry(size: Pair, kernel: Pair, stride: Pair, pad: Pair) -> _Geometry:
         phase=_pair(-(-(n + before) // s) for n, before, s in zip(size, lead, stride, strict=True)),
         offset=offset,
         lead=lead,
+        last_rows=(kernel[0] - 1) % stride[0] + 1,
     )
 
 
@@ -148,14 +150,15 @@ def _spread(z: jax.Array, shifts: tuple[range, range], size: Pair) -> jax.Array:
     return by_row.reshape(-1, size[0] * size[1] * z.shape[-1])
 
 
-def _overlap_add(z: jax.Array, shifts: tuple[range, range], size: Pair) -> jax.Array:
-    """(channels, *size, B): the sum over taps of z[tap][m + shift]; z is (tap rows, tap columns, channels, ..., B)."""
-    parts = [
-        _shifted(_shifted(z[a, b], by_row, size[0], axis=1), by_column, size[1], axis=2)
+def _overlap_add(parts: list[jax.Array], shifts: tuple[range, range], size: Pair) -> jax.Array:
+    """(channels, *size, B): sum over taps of z[tap][m + shift]; z, (tap rows, tap columns, channels, ...), in parts."""
+    z = [row for part in parts for row in part]
+    shifted = [
+        _shifted(_shifted(z[a][b], by_row, size[0], axis=1), by_column, size[1], axis=2)
         for a, by_row in enumerate(shifts[0])
         for b, by_column in enumerate(shifts[1])
     ]
-    return sum(parts[1:], parts[0])
+    return sum(shifted[1:], shifted[0])
 
 
 def _spreads_x(w: jax.Array, g: _Geometry) -> bool:
@@ -178,8 +181,14 @@ def _product(w: jax.Array, x: jax.Array, g: _Geometry) -> tuple[jax.Array, jax.A
         x_side = _spread(phases, _shifts(g, 1), g.out)
         return (by_tap.reshape(-1, features).T @ x_side).reshape(features, *g.out, batch), x_side
     x_side = phases.reshape(channels, -1)
-    windows = _materialised(by_tap.transpose(0, 1, 3, 2).reshape(-1, channels) @ x_side)
-    return _overlap_add(windows.reshape(*g.taps, features, *g.phase, batch), _shifts(g, 1), g.out), x_side
+    by_tap = by_tap.transpose(0, 1, 3, 2)
+    windows = [
+        _materialised(by_tap[rows, ..., :used].reshape(-1, used) @ x_side[:used]).reshape(
+            -1, g.taps[1], features, *g.phase, batch
+        )
+        for rows, used in _tap_rows(g, channels)
+    ]
+    return _overlap_add(windows, _shifts(g, 1), g.out), x_side
 
 
 def _adjoint(w: jax.Array, y: jax.Array, g: _Geometry) -> tuple[jax.Array, jax.Array]:
@@ -189,22 +198,44 @@ def _adjoint(w: jax.Array, y: jax.Array, g: _Geometry) -> tuple[jax.Array, jax.A
     if _spreads_x(w, g):
         y_side = _materialised(y).reshape(features, -1)
         windows = _materialised(by_tap.reshape(-1, features) @ y_side)
-        phases = _overlap_add(windows.reshape(*g.taps, channels, *g.out, batch), _shifts(g, -1), g.phase)
+        phases = _overlap_add([windows.reshape(*g.taps, channels, *g.out, batch)], _shifts(g, -1), g.phase)
     else:
         y_side = _spread(y, _shifts(g, -1), g.phase)
-        phases = _materialised(by_tap.transpose(2, 0, 1, 3).reshape(channels, -1) @ y_side)
+        parts, width = [], g.taps[1] * features
+        for rows, used in _tap_rows(g, channels):
+            kernel = by_tap[rows, :, :used].transpose(2, 0, 1, 3).reshape(used, -1)
+            part = kernel @ y_side[rows.start * width : rows.stop * width]
+            parts.append(jnp.pad(_materialised(part), ((0, channels - used), (0, 0))))
+        phases = sum(parts[1:], parts[0])
     return _from_phases(phases.reshape(channels, *g.phase, batch), g), y_side
 
 
 def _weight_gradient(x_side: jax.Array, y_side: jax.Array, w: jax.Array, g: _Geometry) -> jax.Array:
     """The gradient of <conv(x, w), y> by w, from what `_product` and `_adjoint` gave beside their values."""
-    # y first, and held there: fifty columns would leave a vector of sixteen nearly empty, three times as slow
-    product = _materialised(jax.lax.dot_general(y_side, x_side, (((1,), (1,)), ((), ()))))
+
+    def product(y_side: jax.Array, x_side: jax.Array) -> jax.Array:
+        # y first, and held there: fifty columns would leave a vector of sixteen nearly empty, three times as slow
+        return _materialised(jax.lax.dot_general(y_side, x_side, (((1,), (1,)), ((), ()))))
+
+    features = w.shape[3]
     if _spreads_x(w, g):
-        by_tap = product.T.reshape(*g.taps, -1, w.shape[3])
+        by_tap = product(y_side, x_side).T.reshape(*g.taps, -1, features)
     else:
-        by_tap = product.reshape(*g.taps, w.shape[3], -1).transpose(0, 1, 3, 2)
+        channels, width = len(x_side), g.taps[1] * features
+        parts = []
+        for rows, used in _tap_rows(g, channels):
+            part = product(y_side[rows.start * width : rows.stop * width], x_side[:used])
+            parts.append(jnp.pad(part, ((0, 0), (0, channels - used))))
+        by_tap = jnp.concatenate(parts).reshape(*g.taps, features, channels).transpose(0, 1, 3, 2)
     return _weights_by_pixel(by_tap, g, w.shape)
+
+
+def _tap_rows(g: _Geometry, channels: int) -> list[tuple[slice, int]]:
+    """Rows of taps, and how many of X's channels they see: fewer in the last, where the stride divides no kernel."""
+    last = channels * g.last_rows // g.stride[0]
+    if last == channels:
+        return [(slice(0, g.taps[0]), channels)]
+    return [(slice(0, g.taps[0] - 1), channels), (slice(g.taps[0] - 1, g.taps[0]), last)]
 
 
 def _conv_forward(x, w, stride, pad):

@@ -1,0 +1,261 @@
+"""The whole job, MNIST-test or MNIST-full from pixels: wall time to an accuracy, and peak memory. One run.
+
+make bench-job    # python experiments/benchmarks/job.py test, then full: some 7 and 40 minutes on two cores
+
+The path of `depict-jax fit` with default settings, from the raw file to assignments.csv and the report, into
+runs/job-test or runs/job-full. Training gets images without labels. After each epoch from the initial assignment on,
+the assignment so far is put down with the seconds so far; it is scored when the run is over, and only then. All
+programs are compiled anew, as in a machine's first `fit`; importing the libraries, some seconds, is not counted.
+
+Interrupted, the same command goes on from the newest checkpoint; a run that came to its end is replaced. What was done
+after that checkpoint is done again and counts once. The clock of a resumed process starts with its first epoch: reading
+and restoring are not counted again, compiling is. A resumed run is named as such.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import record
+from rich.console import Console
+
+from depict_jax.data import Images, load
+from depict_jax.metrics import scores
+from depict_jax.progress import Display
+from depict_jax.runner import Event, run_into_folder
+from depict_jax.settings import Settings
+from depict_jax.stages import FINISHED, STAGES, WARM, check_job
+
+CLUSTERS = 10
+WANTED = (0.90, 0.93, 0.95, 0.96)  # accuracies whose times are told
+AIM_ACCURACY, AIM_MINUTES, AIM_BYTES = 0.96, {"test": 6, "full": 35}, 2.5e9
+NO_ANSWER = 255  # of an image that a warm epoch holds out: its p is all zero
+CURVE = "curve.npz"
+
+
+class Curve:
+    """Seconds after every event, and the assignments from the initial one on, kept in a file from event to event."""
+
+    def __init__(self, path: Path, start: float):
+        self.path = path
+        self.start = start  # perf_counter's time at which this process's share of the seconds begins
+        self.before = 0.0  # the share of earlier processes
+        self.is_first = True
+        self.interruptions, self.peak, self.is_over = 0, 0, False
+        self.places: list[tuple[int, int]] = []  # (stage, epoch) that each event's state has reached
+        self.seconds: list[float] = []
+        self.assignments: list[np.ndarray] = []  # of the last events: those of WARM's start and after it
+        if path.exists():
+            with np.load(path) as kept:
+                self.places = [(int(stage), int(epoch)) for stage, epoch in kept["places"]]
+                self.seconds = kept["seconds"].tolist()
+                self.assignments = list(kept["assignments"])
+                self.interruptions, self.peak = int(kept["interruptions"]), int(kept["peak"])
+                self.is_over = bool(kept["is_over"])
+
+    def __call__(self, event: Event) -> None:
+        """Keep one event."""
+        now = time.perf_counter()
+        place = int(event.state.stage), int(event.state.epoch)
+        if self.is_first:
+            self._go_on_before(place, now - event.seconds)
+        self.places.append(place)
+        self.seconds.append(self.before + now - self.start)
+        if place >= (WARM, 0):
+            self.assignments.append(_assignment(event))
+        self._write()
+
+    def end(self) -> float:
+        """The run has written its last file: all its seconds."""
+        if self.is_first:  # an earlier process was stopped after the last event: what it did then is done again
+            self._go_on_before((FINISHED, 1), self.start)
+        self._write()
+        return self.before + time.perf_counter() - self.start
+
+    def close(self) -> None:
+        """The figures are recorded: the next run is another one."""
+        self.is_over = True
+        self._write()
+
+    def _go_on_before(self, place: tuple[int, int], start: float) -> None:
+        """Forget what an earlier process did from `place` on, and count this process's time from `start`."""
+        self.is_first = False
+        n_kept = sum(known < place for known in self.places)
+        with_assignment = sum((WARM, 0) <= known < place for known in self.places)
+        del self.places[n_kept:], self.seconds[n_kept:], self.assignments[with_assignment:]
+        if self.places:
+            self.before, self.start = self.seconds[-1], start
+            self.interruptions += 1
+
+    def _write(self) -> None:
+        self.peak = max(self.peak, peak_bytes())
+        partial = self.path.with_name(self.path.name + ".partial")
+        with partial.open("wb") as file:
+            np.savez_compressed(
+                file,
+                places=np.array(self.places, np.int32).reshape(-1, 2),
+                seconds=np.array(self.seconds),
+                assignments=np.array(self.assignments, np.uint8),
+                interruptions=self.interruptions,
+                peak=self.peak,
+                is_over=self.is_over,
+            )
+        os.replace(partial, self.path)
+
+
+def _assignment(event: Event) -> np.ndarray:
+    """What the run would answer now, uint8 (N,): NO_ANSWER for an image that has none."""
+    if int(event.state.epoch) == 0 and int(event.state.stage) == WARM:
+        return event.state.assignment.astype(np.uint8)
+    p = np.asarray(event.state.p)
+    return np.where(p.any(axis=1), p.argmax(axis=1), NO_ANSWER).astype(np.uint8)
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held at once, imports included."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
+def chosen(everything: Images, part: str, n_images: int | None) -> slice:
+    """The rows of MNIST's 70,000 that are the part, or the part's first `n_images`."""
+    first = len(everything.pixels) - 10_000 if part == "test" else 0
+    return slice(first, len(everything.pixels) if n_images is None else first + n_images)
+
+
+def scored(curve: Curve, labels: np.ndarray) -> list[dict[str, Any]]:
+    """The curve's points; those of warm epochs are scored on the nine tenths of the images that they trained on."""
+    points = []
+    last = len(curve.places) - len(curve.assignments)
+    for (stage, epoch), seconds, found in zip(
+        curve.places[last:], curve.seconds[last:], curve.assignments, strict=True
+    ):
+        answered = found != NO_ANSWER
+        points.append(
+            {
+                "after": f"{STAGES[stage]} epoch {epoch}" if epoch else f"{STAGES[stage - 1]}, its end",
+                "seconds": seconds,
+                "images": int(answered.sum()),
+                **scores(labels[answered], found[answered]),
+            }
+        )
+    return points
+
+
+def seconds_to(points: list[dict[str, Any]], accuracy: float, n_images: int) -> float | None:
+    """Seconds to the first answer for all images that is as accurate; None where there is none."""
+    return next((p["seconds"] for p in points if p["images"] == n_images and p["acc"] >= accuracy), None)
+
+
+def stage_seconds(curve: Curve) -> dict[str, float]:
+    """Seconds of each stage, the first one's from the reading of the file on."""
+    ends = [seconds for (_, epoch), seconds in zip(curve.places, curve.seconds, strict=True) if epoch == 0]
+    return {stage: end - start for stage, start, end in zip(STAGES, [0.0, *ends], ends, strict=False)}
+
+
+def rows_of(part: str, figures: dict[str, Any]) -> list[tuple[str, str]]:
+    """The figures for people."""
+    name = f"MNIST-{part} from pixels, one run" + (
+        f" (resumed {figures['interruptions']} times)" if figures["interruptions"] else ""
+    )
+    reached = ", ".join(
+        f"{accuracy}: " + ("not reached" if seconds is None else f"{seconds / 60:.1f} min")
+        for accuracy, seconds in figures["seconds_to_acc"].items()
+    )
+    final = figures["final"]
+    return [
+        (
+            f"{name}: time to ACC (aim: {AIM_ACCURACY:.2f} in {AIM_MINUTES[part]} min)",
+            reached,
+        ),
+        (f"{name}: ACC / NMI / ARI at the end", f"{final['acc']:.4f} / {final['nmi']:.4f} / {final['ari']:.4f}"),
+        (f"{name}: raw file to assignments.csv and report", f"{figures['seconds'] / 60:.1f} min"),
+        (
+            f"{name}: peak memory, the process all told (aim: below {AIM_BYTES / 1e9:.1f} GB)",
+            f"{figures['peak_bytes'] / 1e9:.2f} GB",
+        ),
+    ]
+
+
+def run_job(path: Path, part: str, n_images: int | None, folder: Path, console: Console) -> tuple[Curve, float]:
+    """From the raw file to assignments.csv and the report: the curve, and all seconds. No label outlives the reading.
+
+    Raises:
+        ValueError: a folder that holds an unfinished run of other settings, or images.
+    """
+    start = time.perf_counter()
+    curve = Curve(folder / CURVE, start)
+    if curve.is_over:
+        curve.path.unlink()
+        curve = Curve(folder / CURVE, start)
+    resume = bool(curve.places)
+    everything = load(path)
+    rows = chosen(everything, part, n_images)
+    images = Images(everything.pixels[rows].copy(), None, f"mnist-{part}")  # a copy: a view would keep all 70,000
+    del everything
+    settings = Settings()
+    architecture = check_job(images.pixels, CLUSTERS, settings)
+    console.print(f"{len(images.pixels)} images of MNIST-{part}, {CLUSTERS} clusters, {'goes on' if resume else 'new'}")
+    with Display(console) as display:
+
+        def watch(event: Event) -> None:
+            curve(event)
+            display(event)
+
+        run_into_folder(images, architecture, settings, folder, resume=resume, overwrite=not resume, watch=watch)
+    return curve, curve.end()
+
+
+def main() -> None:
+    """Run the job, score its curve, record the figures; a try with fewer images is printed and not recorded."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("test", "full"))
+    parser.add_argument("--mnist", type=Path, default=record.SHARED / "data/mnist_full.npz", metavar="FILE")
+    parser.add_argument("--images", type=int, help="only so many, for a try: nothing is recorded")
+    arguments = parser.parse_args()
+    part, n_images = arguments.part, arguments.images
+    if not arguments.mnist.is_file():
+        record.missing(f"MNIST-{part}, the whole job", "give --mnist a file with MNIST's 70,000 images")
+        return
+
+    jax.config.update("jax_compilation_cache_dir", None)  # the user's may hold an earlier run's programs
+    folder = record.PROJECT / "runs" / (f"job-{part}" if n_images is None else f"job-{part}-try-{n_images}")
+    try:
+        curve, seconds = run_job(arguments.mnist, part, n_images, folder, Console())
+    except ValueError as error:
+        raise SystemExit(f"{error}; or remove {folder.relative_to(record.PROJECT)} to start anew") from error
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; the same command goes on from the newest checkpoint") from None
+
+    everything = load(arguments.mnist)  # again, for the labels: nothing above could have seen them
+    assert everything.labels is not None
+    labels = everything.labels[chosen(everything, part, n_images)]
+    points = scored(curve, labels)
+    figures = {
+        "images": len(labels),
+        "seconds_to_acc": {f"{wanted:.2f}": seconds_to(points, wanted, len(labels)) for wanted in WANTED},
+        "final": {name: points[-1][name] for name in ("acc", "nmi", "ari")},
+        "seconds": seconds,
+        "stage_seconds": stage_seconds(curve),
+        "peak_bytes": curve.peak,
+        "interruptions": curve.interruptions,
+        "aim": {"acc": AIM_ACCURACY, "seconds": AIM_MINUTES[part] * 60, "peak_bytes": AIM_BYTES},
+        "curve": points,
+    }
+    if n_images is None:
+        record.save(f"job-{part}", figures, rows_of(part, figures))
+    else:
+        record.show([{"rows": rows_of(part, figures), "command": "a try, not recorded"}])
+    curve.close()
+
+
+if __name__ == "__main__":
+    main()
