@@ -1,6 +1,6 @@
 """Where every benchmark's figures go: results/NAME.json with provenance, and the table that shows them all.
 
-python experiments/benchmarks/record.py    # print the table from the results that are there
+python experiments/benchmarks/record.py    # print the table from the results that are there, and renew the README's
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from rich.table import Table
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
 RESULTS = HERE / "results"
+BEGIN, END = "<!-- benchmarks: make bench renews what stands between these marks -->", "<!-- end of benchmarks -->"
 SHARED = Path(os.environ.get("DEPICT_SHARED", PROJECT.parent / "shared"))  # data and reference; may be absent
 
 
@@ -56,6 +57,32 @@ def show(found: Sequence[dict[str, Any]]) -> None:
     Console().print(table)
 
 
+def markdown(found: Sequence[dict[str, Any]]) -> str:
+    """The same table for the README, with the machine it was measured on."""
+    lines = ["| what | figure | command |", "|---|---|---|"]
+    lines += [f"| {what} | {figure} | `{result['command']}` |" for result in found for what, figure in result["rows"]]
+    machines = sorted({"{processor}, {cores} cores".format(**result["provenance"]) for result in found})
+    return "\n".join([*lines, "", f"Measured on: {'; '.join(machines)} (shared, and noisy)."])
+
+
+def in_readme(text: str, table: str) -> str:
+    """The README with the table between its two marks.
+
+    Raises:
+        ValueError: a README without the marks.
+    """
+    before, mark, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not mark or not end:
+        raise ValueError(f"the README has no place for the table: expected {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+def results() -> list[dict[str, Any]]:
+    """All results that are there, by name."""
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+
+
 def missing(what: str, remedy: str) -> None:
     """One line on stderr about a part that cannot run here; the rest goes on."""
     print(f"skipped: {what}; {remedy}", file=sys.stderr)
@@ -83,8 +110,15 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-if __name__ == "__main__":
-    paths = sorted(RESULTS.glob("*.json"))
-    if not paths:
+def main() -> None:
+    """Print the table and put it into the README."""
+    found = results()
+    if not found:
         raise SystemExit("no results yet: run make bench")
-    show([json.loads(path.read_text()) for path in paths])
+    show(found)
+    readme = PROJECT / "README.md"
+    readme.write_text(in_readme(readme.read_text(), markdown(found)))
+
+
+if __name__ == "__main__":
+    main()

@@ -165,7 +165,7 @@ class Peak:
     """The machine's float32 matrix product, as milliseconds for the floating-point operations of a case's step."""
 
     def __init__(self, case: Case):
-        self.operations = step_operations(case)
+        self.operations = step_operations(case.architecture, case.batch_size)
         rng = np.random.default_rng(0)
         self.factors = [jnp.asarray(rng.normal(size=(PEAK_SIZE, PEAK_SIZE)), jnp.float32) for _ in range(2)]
         self._product = jax.jit(jnp.matmul)
@@ -181,21 +181,21 @@ class Peak:
         """Nothing is held."""
 
 
-def step_operations(case: Case) -> int:
-    """Floating-point operations of a step's products: what the mathematics needs, no more.
+def step_operations(architecture: Architecture, batch_size: int) -> int:
+    """Floating-point operations of a step's products, as usually counted: every tap of every output, on padding too.
 
     Each layer is a product forwards, and two backwards (by its input and by its weights), in the noisy encoder, the
     clean encoder and the decoder; the image itself has no gradient.
     """
-    maps = case.architecture.maps
+    maps, k = architecture.maps, architecture.n_clusters
     total = 0
-    for n, layer in enumerate(case.architecture.convolutions):
+    for n, layer in enumerate(architecture.convolutions):
         rows, columns, features = maps[n + 1]
         product = rows * columns * features * layer.kernel[0] * layer.kernel[1] * maps[n][2]
         total += product * (9 if n else 7)
     flat = maps[-1][0] * maps[-1][1] * maps[-1][2]
-    total += 9 * flat * case.clusters + 4 * case.clusters**2
-    return 2 * total * case.batch_size
+    total += 9 * flat * k + 4 * k**2
+    return 2 * total * batch_size
 
 
 PEERS = {
@@ -233,7 +233,7 @@ def measure(case: Case, turns: int) -> dict[str, Any]:
         "images_per_second": spread([1000 * case.batch_size / mine for mine in ours]),
         "times_as_fast_as": ratios,
         "best_pytorch": min(peers, key=lambda name: statistics.median(times[name])) if peers else None,
-        "operations": step_operations(case),
+        "operations": step_operations(case.architecture, case.batch_size),
     }
 
 

@@ -1,0 +1,181 @@
+"""ClustPy's DEC, IDEC, DCN and N2D on MNIST-test and its IDEC on MNIST-full, beside ours: time and ACC. One run each.
+
+make bench-peers    # python experiments/benchmarks/peers.py: some 45 minutes on two cores
+
+Each peer is fitted once, seed 0, with ClustPy's defaults (experiments/peers/clustpy_fit.py, in an environment of its
+own) on the same file and machine as ours, by the CPU. What a fit gives lies in runs/peers/METHOD-PART.npz: a peer that
+is there is not fitted again, so an interrupted benchmark goes on with the next peer; remove a file to fit it again.
+Labels are read here, for the scores only. Our own figures are those of `make bench-job`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import record
+
+from depict_jax.data import load
+from depict_jax.metrics import scores
+
+PEERS = ("DEC-test", "IDEC-test", "DCN-test", "N2D-test", "IDEC-full")
+PYTHON = record.PROJECT / ".venv-clustpy/bin/python"
+ADAPTER = record.PROJECT / "experiments/peers/clustpy_fit.py"
+FOLDER = record.PROJECT / "runs/peers"
+REMARKS = {"N2D": " with t-SNE to 2 dimensions"}  # the only setting that is not a default: see the adapter
+
+
+def fit(peer: str, mnist: Path, out: Path, n_images: int | None) -> None:
+    """Let the adapter fit one peer; its progress and messages go to the terminal.
+
+    Raises:
+        subprocess.CalledProcessError: it failed; what it said stands above.
+    """
+    method, part = peer.split("-")
+    command = [PYTHON, ADAPTER, method, mnist, "--part", part, "--out", out]
+    if n_images is not None:
+        command += ["--images", n_images]
+    subprocess.run([str(word) for word in command], check=True)
+
+
+def figures_of(out: Path, labels: np.ndarray) -> dict[str, Any]:
+    """Scores, seconds and memory of a peer's file.
+
+    Raises:
+        ValueError: its assignments are not of as many images as there are labels, or it is not a whole file.
+        KeyError: it is not an adapter's file.
+    """
+    with np.load(out, allow_pickle=False) as kept:
+        found: dict[str, Any] = {
+            "images": len(labels),
+            **scores(labels, kept["labels"]),
+            "seconds": float(kept["seconds"]),
+            "read_seconds": float(kept["read_seconds"]),
+            "peak_bytes": int(kept["peak_bytes"]),
+            "runs": 1,
+            **json.loads(str(kept["details"])),
+        }
+        if "own_labels" in kept:  # the method's own assignment; labels_ is that of a last k-means on its embedding
+            found["own_assignment"] = scores(labels, kept["own_labels"])
+    return found
+
+
+def row(name: str, part: str, figures: dict[str, Any]) -> tuple[str, str]:
+    """One line of the table."""
+    return (
+        f"MNIST-{part}, one run: {name}",
+        f"ACC {figures['acc']:.4f}, NMI {figures['nmi']:.4f}, {figures['seconds'] / 60:.1f} min, "
+        f"{figures['peak_bytes'] / 1e9:.2f} GB",
+    )
+
+
+def ours(part: str) -> dict[str, Any] | None:
+    """What `make bench-job` recorded on this machine, or None: seconds from the raw file to the report."""
+    path = record.RESULTS / f"job-{part}.json"
+    if not path.is_file():
+        return None
+    job = json.loads(path.read_text())
+    here = record.provenance()
+    if any(job["provenance"][key] != here[key] for key in ("processor", "cores")):
+        return None
+    figures = job["figures"]
+    return {
+        **figures["final"],
+        "seconds": figures["seconds"],
+        "peak_bytes": figures["peak_bytes"],
+        "interruptions": figures["interruptions"],
+        "from": path.name,
+        "provenance": job["provenance"],
+    }
+
+
+def table(found: dict[str, dict[str, Any]], beside: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """Peers, and below those of each part ours."""
+    rows = []
+    for part in ("test", "full"):
+        for peer, figures in found.items():
+            method, of = peer.split("-")
+            if of == part:
+                rows.append(
+                    row(f"ClustPy {figures['versions']['clustpy']} {method}{REMARKS.get(method, '')}", part, figures)
+                )
+        if part in beside:
+            rows.append(row("depict-jax, default settings, from raw file to report", part, beside[part]))
+    return rows
+
+
+def main() -> None:
+    """Fit the peers that are not there yet, score all that are, record after each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mnist", type=Path, default=record.SHARED / "data/mnist_full.npz", metavar="FILE")
+    parser.add_argument("--only", nargs="+", choices=PEERS, default=PEERS, metavar="METHOD-PART", help=", ".join(PEERS))
+    parser.add_argument("--images", type=int, help="only the first so many of a part, for a try: nothing is recorded")
+    arguments = parser.parse_args()
+    n_images: int | None = arguments.images
+
+    try:
+        everything = load(arguments.mnist)
+        if everything.labels is None or len(everything.pixels) != 70_000:
+            raise ValueError(f"{arguments.mnist} is not MNIST's 70,000 images with labels")
+    except (ValueError, TypeError) as error:
+        record.missing(f"the peers: {error}", "give --mnist a file with MNIST's 70,000 images")
+        return
+    labels = {"test": everything.labels[60_000:][:n_images], "full": everything.labels[:n_images]}
+    del everything
+
+    folder = FOLDER if n_images is None else FOLDER / f"try-{n_images}"  # never among the real ones
+    found: dict[str, dict[str, Any]] = {}
+    beside = {part: figures for part in labels if (figures := ours(part)) is not None} if n_images is None else {}
+
+    def score(peer: str) -> bool:
+        try:
+            found[peer] = figures_of(folder / f"{peer}.npz", labels[peer.split("-")[1]])
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            record.missing(
+                f"{peer}: its result cannot be scored ({error})", f"remove {folder / peer}.npz to fit it again"
+            )
+            return False
+        return True
+
+    def write() -> None:
+        in_order = {peer: found[peer] for peer in PEERS if peer in found}
+        if n_images is None:
+            record.save("peers", {"peers": in_order, "ours": beside}, table(in_order, beside))
+        else:
+            record.show([{"rows": table(in_order, beside), "command": f"a try of {n_images} images, not recorded"}])
+
+    for peer in PEERS:
+        if (folder / f"{peer}.npz").exists():
+            score(peer)
+    missing = [peer for peer in PEERS if peer in arguments.only and not (folder / f"{peer}.npz").exists()]
+    if found:
+        print(f"already fitted: {', '.join(found)}", flush=True)
+        write()
+    if missing and not PYTHON.exists():
+        record.missing(
+            f"{', '.join(missing)}: ClustPy is not installed in .venv-clustpy", "make bench-peers installs it"
+        )
+        return
+    for peer in missing:
+        print(f"{peer}: fitting, one run", flush=True)
+        try:
+            fit(peer, arguments.mnist, folder / f"{peer}.npz", n_images)
+        except subprocess.CalledProcessError as error:
+            record.missing(f"{peer}: it ended with {error.returncode}", "its own message stands above")
+            continue
+        except OSError as error:
+            record.missing(f"{peer}: {error}", "make bench-peers installs .venv-clustpy")
+            continue
+        except KeyboardInterrupt:
+            raise SystemExit("interrupted; the same command goes on with the peers that are not fitted yet") from None
+        if score(peer):
+            write()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""The benchmarks' figures: the README shows what the results say, and a step's operations are counted right."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from depict_jax.architecture import Architecture, Convolution
+from depict_jax.networks import Depict
+from depict_jax.training import Loss, fresh_state, train_step
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    """Import a benchmark, which finds its neighbours as a script does."""
+    folder = str(PROJECT / "experiments/benchmarks")
+
+    def imported(name):
+        spec = importlib.util.spec_from_file_location(name, f"{folder}/{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        return module
+
+    before = set(sys.modules)
+    sys.path.insert(0, folder)
+    yield imported
+    sys.path.remove(folder)
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(folder):
+            del sys.modules[name]
+
+
+def test_the_readme_shows_the_results(benchmark):
+    record = benchmark("record")
+    readme = (PROJECT / "README.md").read_text()
+    assert readme == record.in_readme(readme, record.markdown(record.results()))
+
+
+def test_a_readme_without_a_place_for_the_table_is_refused(benchmark):
+    record = benchmark("record")
+    with pytest.raises(ValueError, match="no place for the table"):
+        record.in_readme("nothing", "table")
+    assert record.in_readme(f"a\n{record.BEGIN}\nold\n{record.END}\nb", "new") == (
+        f"a\n{record.BEGIN}\nnew\n{record.END}\nb"
+    )
+
+
+def test_results_carry_command_and_provenance():
+    for path in (PROJECT / "experiments/benchmarks/results").glob("*.json"):
+        result = json.loads(path.read_text())
+        assert result["command"] == f"make bench-{path.stem}"
+        assert f"\n{result['command'].split()[1]}:" in (PROJECT / "Makefile").read_text()
+        assert {"commit", "date", "processor", "cores", "python", "versions"} <= result["provenance"].keys()
+
+
+def test_operations_of_a_step_are_those_of_the_stock_convolutions(benchmark):
+    """XLA's own count of a compiled step adds what is done element by element (and leaves padding out: none here)."""
+    step, stock = benchmark("step"), benchmark("stock")
+    layers = (Convolution(20, (4, 4), (2, 2)), Convolution(20, (3, 3), (2, 2)))
+    model = Depict(Architecture((16, 16, 1), layers, 10, (0.0, 0.0, 0.0)))
+    batch = np.zeros((4, 16, 16, 1), np.float32), np.full((4, 10), 0.1, np.float32), np.ones(4, np.float32)
+    with stock.in_place_of_ours():
+        state = fresh_state(jax.eval_shape(model.init, jax.random.key(0), batch[0]))
+        lowered = jax.jit(train_step, static_argnums=(0, 1)).lower(
+            model, Loss((1.0, 0.1, 0.1), 1.0), state, *batch, 1e-4, jax.random.key(0)
+        )
+    counted = lowered.compile().cost_analysis()["flops"]
+    assert 0.9 < step.step_operations(model.architecture, 4) / counted < 1.0
