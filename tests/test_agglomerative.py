@@ -215,6 +215,32 @@ def test_equals_the_definition_for_two_thousand_samples(seed, width, centers):
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_paths_left_out_change_no_label(monkeypatch, name):
+    x, n_clusters, options = CASES[name]
+    expected = clustering_and_count(x, n_clusters, **options)
+    monkeypatch.setattr(agglomerative, "_FEW", 0)
+    labels, n_unlinked = clustering_and_count(x, n_clusters, **options)
+    np.testing.assert_array_equal(labels, expected[0])
+    assert n_unlinked == expected[1]
+
+
+def test_path_vectors_of_a_large_group_stay_exact():
+    """In a chain only what is near a merge is brought up to date."""
+    x = np.arange(1.0, 601.0)[:, None] ** 1.5
+    neighbors, distances = agglomerative._nearest_neighbors(x, 5)
+    edges = agglomerative._transition_graph(neighbors, distances)
+    groups = agglomerative._Groups(edges, np.arange(600), 0.01)
+    c = 0
+    for sample in range(1, 600):
+        c = groups.merge(*sorted((c, sample)))
+    p = np.zeros((600, 600))
+    p[edges.src, edges.dst] = edges.p
+    inverse = np.linalg.inv(np.eye(600) - 0.01 * p)
+    np.testing.assert_allclose(groups.right, inverse.sum(axis=1), rtol=1e-13)
+    np.testing.assert_allclose(groups.left, inverse.sum(axis=0), rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_transition_graph_equals_the_definition(name):
     x, _, options = CASES[name]
     n_neighbors = options.get("n_neighbors", 20)
@@ -225,8 +251,10 @@ def test_transition_graph_equals_the_definition(name):
     np.testing.assert_allclose(p, dense_transitions(x, n_neighbors)[0], rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.parametrize("few", [0, 256])  # with and without leaving out what is far from the crossing edges
 @pytest.mark.parametrize("z", [0.01, 0.5, 0.95])
-def test_affinities_and_bounds_hold_through_all_merges(z):
+def test_affinities_and_bounds_hold_through_all_merges(monkeypatch, z, few):
+    monkeypatch.setattr(agglomerative, "_FEW", few)
     x = noise(20, n=60, width=4)
     neighbors, distances = agglomerative._nearest_neighbors(x, 8)
     edges = agglomerative._transition_graph(neighbors, distances)
@@ -238,7 +266,12 @@ def test_affinities_and_bounds_hold_through_all_merges(z):
         for owner, other, bound in zip(*bounds, strict=True):
             exact = dense_affinity(p, z, groups.members[owner], groups.members[other])
             assert bound >= exact - 1e-13
-            assert groups.affinity(int(other), int(owner)) == pytest.approx(exact, rel=1e-8, abs=1e-13)
+            for hops in (0, 1, 3, 60):
+                lower, upper = groups.affinity(int(other), int(owner), hops)
+                assert lower <= exact * (1 + 1e-8) + 1e-13
+                assert upper >= exact * (1 - 1e-8) - 1e-13
+                if lower == upper or hops == 60:
+                    assert lower == upper == pytest.approx(exact, rel=1e-8, abs=1e-13)
         a, b = sorted(rng.choice(sorted(groups.alive), 2, replace=False).tolist())
         c = groups.merge(a, b)
         bounds = groups.bounds(c)

@@ -2,7 +2,14 @@
 
 W. Zhang, D. Zhao, X. Wang, "Agglomerative clustering via maximum incremental path integral", Pattern Recognition 46
 (2013). The graph is sparse: memory grows with the number of its edges, and so does time, nearly, while groups grow
-side by side. At worst, where one group swallows the samples one by one, time grows with the square of N.
+side by side.
+
+Where one group swallows the samples one by one (which takes fewer first groups than clusters, so that single samples
+start) a merge costs what lies near the edges that cross: paths that wander further into the group than a few edges
+weigh less than rounding (z per edge), and are left out. Along a curve that is a constant, but for copying the list of
+members. At worst, a hub in noise of many dimensions, the group borders on all samples left and every sample of it is
+within a few edges of every other: bounds of all those pairs, and the sums over the whole group, come anew with each
+merge, and more of the pairs lie too close together to be told apart by bounds. There time still grows with N^2.
 """
 
 import heapq
@@ -24,6 +31,8 @@ Ints = NDArray[np.intp]
 _EPS = float(np.finfo(np.float64).eps)
 # A bound computed in floating point may fall below the affinity it bounds by rounding alone; this covers it.
 _BOUND_SLACK = 1.0 + 1e-9
+# In pairs of so few samples all paths are looked at; finding those near the crossing edges would take longer.
+_FEW = 256
 
 
 def path_integral_clustering(
@@ -187,8 +196,8 @@ class _Groups:
     Groups are numbered in order of birth; a merged group gets a new number, so a number names one set for ever.
 
     `alive` are the numbers of the present groups, `group` (N,) is each sample's group. `left` and `right` (N,) hold, on
-    the members of each group C, the row vector 1^T (I - z P_CC)^-1 and the column vector (I - z P_CC)^-1 1. Three lists
-    of edge numbers for each group: `inside` (both ends in it), `outgoing` and `incoming` (one end in it).
+    the members of each group C, the row vector 1^T (I - z P_CC)^-1 and the column vector (I - z P_CC)^-1 1. `members`,
+    `outgoing` and `incoming` are lists by group: its samples, and the numbers of the edges that leave and enter it.
     """
 
     def __init__(self, edges: _Edges, group: Ints, z: float):
@@ -200,17 +209,18 @@ class _Groups:
         self.n_born = n_groups
         self.alive = set(range(n_groups))
         from_group, to_group = group[self.src], group[self.dst]
-        is_inside = from_group == to_group
-        within, across = np.flatnonzero(is_inside), np.flatnonzero(~is_inside)
+        is_within = from_group == to_group
+        within, across = np.flatnonzero(is_within), np.flatnonzero(~is_within)
         self.members = _split_by(group, np.arange(len(group)), n_groups)
-        self.inside = _split_by(from_group[within], within, n_groups)
         self.outgoing = _split_by(from_group[across], across, n_groups)
         self.incoming = _split_by(to_group[across], across, n_groups)
         ones = np.ones(len(group))
         self.right = _path_series(self.src[within], self.dst[within], self.zp[within], ones, z)
         self.left = _path_series(self.dst[within], self.src[within], self.zp[within], ones, z)
-        # Scratch: a sample's place among the members of the pair at hand.
-        self._place = np.zeros(len(group), dtype=np.intp)
+        # The edges out of and into each sample, for `_gathered`.
+        self._out, self._in = _grouped(self.src, len(group)), _grouped(self.dst, len(group))
+        # Scratch: a sample's place in the pair at hand, or -1; all -1 between calls.
+        self._place = np.full(len(group), -1, dtype=np.intp)
 
     def first_bounds(self) -> tuple[Ints, Ints, Floats]:
         """`_bounds` for all linked pairs, each owned by its younger group."""
@@ -255,61 +265,107 @@ class _Groups:
         """The addends z left_i P_ij and z P_ij right_j of each edge."""
         return self.left[self.src[edges]] * self.zp[edges], self.zp[edges] * self.right[self.dst[edges]]
 
-    def affinity(self, a: int, b: int) -> float:
-        """affinity(a, b) to machine precision, free of the cancellation in its definition."""
-        pair = self._pair(a, b)
-        n_a, n_b = len(self.members[a]), len(self.members[b])
-        in_b = np.arange(n_a + n_b) >= n_a
-        gain_a = _paths_between(pair, np.where(in_b, pair.left, 0.0), np.where(in_b, pair.right, 0.0), self.z)
-        gain_b = _paths_between(pair, np.where(in_b, 0.0, pair.left), np.where(in_b, 0.0, pair.right), self.z)
-        return gain_a / n_a**2 + gain_b / n_b**2
+    def affinity(self, a: int, b: int, hops: int) -> tuple[float, float]:
+        """A lower and an upper bound of affinity(a, b), free of the cancellation in its definition.
+
+        Equal, and the affinity to machine precision, where all paths that matter stay within `hops` edges of the
+        samples at which edges cross between the groups. A path that goes further and returns has at least
+        2 (hops + 1) steps more, so all of these together are at most z^(2 hops + 2) / (1 - z) |w|_1 max(v).
+        """
+        pair, z = self._pair(a, b, hops), self.z
+        in_b = self.group[pair.samples] == b
+        total = beyond = 0.0
+        for c, other in ((a, in_b), (b, ~in_b)):
+            w, v = np.where(other, pair.left, 0.0), np.where(other, pair.right, 0.0)
+            size = len(self.members[c])
+            total += _paths_between(pair, w, v, z) / size**2
+            beyond += z ** (2 * hops + 2) / (1.0 - z) * float(w.sum() * v.max()) / size**2
+        if pair.is_whole or beyond <= _EPS * total:
+            return total, total
+        return total / _BOUND_SLACK, (total + beyond) * _BOUND_SLACK
 
     def merge(self, a: int, b: int) -> int:
         """Replace groups a and b by their union and return its number."""
         pair = self._pair(a, b)
-        members, c = pair.members, self.n_born
+        members, c = np.concatenate([self.members[a], self.members[b]]), self.n_born
         self.n_born += 1
         self.alive -= {a, b}
         self.alive.add(c)
         # (I - z P_UU) r = 1 holds for the old r but for what crosses between a and b, which is the source of the rest.
-        self.right[members] += _path_series(pair.src, pair.dst, pair.zp, pair.right, self.z)
-        self.left[members] += _path_series(pair.dst, pair.src, pair.zp, pair.left, self.z)
+        self.right[pair.samples] += _path_series(pair.src, pair.dst, pair.zp, pair.right, self.z)
+        self.left[pair.samples] += _path_series(pair.dst, pair.src, pair.zp, pair.left, self.z)
         self.group[members] = c
         self.members.append(members)
-        self.inside.append(pair.edges)
         outgoing = np.concatenate([self.outgoing[a], self.outgoing[b]])
         incoming = np.concatenate([self.incoming[a], self.incoming[b]])
         self.outgoing.append(outgoing[self.group[self.dst[outgoing]] != c])
         self.incoming.append(incoming[self.group[self.src[incoming]] != c])
         nothing = np.empty(0, dtype=np.intp)
-        for lists in (self.members, self.inside, self.outgoing, self.incoming):
+        for lists in (self.members, self.outgoing, self.incoming):
             lists[a] = lists[b] = nothing
         return c
 
-    def _pair(self, a: int, b: int) -> "_Pair":
-        members = np.concatenate([self.members[a], self.members[b]])
-        self._place[members] = np.arange(len(members))
-        a_to_b = self.outgoing[a][self.group[self.dst[self.outgoing[a]]] == b]
-        b_to_a = self.outgoing[b][self.group[self.dst[self.outgoing[b]]] == a]
-        crossing = np.concatenate([a_to_b, b_to_a])
-        edges = np.concatenate([self.inside[a], self.inside[b], crossing])
+    def _pair(self, a: int, b: int, hops: int | None = None) -> "_Pair":
+        """What lies within `hops` edges of the ends of the crossing edges, or all of it if that is little more.
+
+        By default as far as what crosses changes any `left` or `right`: these are at least 1, and z^k of it goes k far.
+        """
+        crossing = np.concatenate([self._crossing(a, b), self._crossing(b, a)])
         left_step, right_step = self._step(crossing)
-        left = _sum_by(self._place[self.dst[crossing]], left_step, len(members))
-        right = _sum_by(self._place[self.src[crossing]], right_step, len(members))
+        if hops is None:
+            source = max(float(left_step.sum()), float(right_step.sum()), _EPS)
+            hops = int(np.log(_EPS * (1.0 - self.z) / source) / np.log(self.z))
+        samples, is_whole = self._samples_near(crossing, a, b, hops)
+        self._place[samples] = np.arange(len(samples))
+        edges = _gathered(*self._out, samples)
+        edges = edges[self._place[self.dst[edges]] >= 0]
         src, dst = self._place[self.src[edges]], self._place[self.dst[edges]]
-        return _Pair(members, edges, src, dst, self.zp[edges], left, right)
+        left = _sum_by(self._place[self.dst[crossing]], left_step, len(samples))
+        right = _sum_by(self._place[self.src[crossing]], right_step, len(samples))
+        self._place[samples] = -1
+        return _Pair(samples, is_whole, src, dst, self.zp[edges], left, right)
+
+    def _crossing(self, a: int, b: int) -> Ints:
+        """The edges from a to b, looked up at the end that has fewer."""
+        if len(self.outgoing[a]) < len(self.incoming[b]):
+            return self.outgoing[a][self.group[self.dst[self.outgoing[a]]] == b]
+        return self.incoming[b][self.group[self.src[self.incoming[b]]] == a]
+
+    def _samples_near(self, crossing: Ints, a: int, b: int, hops: int) -> tuple[Ints, bool]:
+        """The samples of a and b within `hops` edges, either way, of the ends of `crossing`; are all connected found?
+
+        All samples where they are few, or where it would be more than half.
+        """
+        n = len(self.members[a]) + len(self.members[b])
+        found = [np.empty(0, dtype=np.intp)]
+        n_found = 0 if n > _FEW else n
+        ends = np.concatenate([self.src[crossing], self.dst[crossing]])
+        for hop in range(hops + 1):
+            if 2 * n_found > n:
+                return np.concatenate([self.members[a], self.members[b]]), True
+            if hop:
+                out, into = (_gathered(*lists, found[-1]) for lists in (self._out, self._in))
+                ends = np.concatenate([self.dst[out], self.src[into]])
+            group = self.group[ends]
+            fresh = np.unique(ends[((group == a) | (group == b)) & (self._place[ends] < 0)])
+            if not fresh.size:
+                return np.concatenate(found), True
+            self._place[fresh] = 0
+            found.append(fresh)
+            n_found += len(fresh)
+        return np.concatenate(found), False
 
 
 class _Pair(NamedTuple):
-    """Two groups a and b side by side, a's members first.
+    """Two groups a and b side by side, or the part of them near the edges that cross between them.
 
-    `members` (n,) are samples, `edges` (e,) edge numbers; `src`, `dst` and `zp` (e,) are these edges with their ends as
-    places in `members`. `left` (n,) is z left_b P_ba on a and z left_a P_ab on b; `right` (n,) is z P_ab right_b on a
-    and z P_ba right_a on b.
+    `samples` (n,); `is_whole` if no path from them leads to others of a and b; `src`, `dst` and `zp` (e,) are the edges
+    among them, with their ends as places in `samples`. `left` (n,) is z left_b P_ba on a and z left_a P_ab on b;
+    `right` (n,) is z P_ab right_b on a and z P_ba right_a on b.
     """
 
-    members: Ints
-    edges: Ints
+    samples: Ints
+    is_whole: bool
     src: Ints
     dst: Ints
     zp: Floats
@@ -325,6 +381,19 @@ def _sum_by(places: Ints, values: Floats, n_places: int) -> Floats:
 def _split_by(keys: Ints, values: Ints, n_keys: int) -> list[Ints]:
     order = np.argsort(keys, kind="stable")
     return np.split(values[order], np.cumsum(np.bincount(keys, minlength=n_keys))[:-1])
+
+
+def _grouped(keys: Ints, n_keys: int) -> tuple[Ints, Ints]:
+    """The indices of `keys` sorted by key, and where each key's begin, with the end: (n_keys + 1,)."""
+    start = np.concatenate([[0], np.cumsum(np.bincount(keys, minlength=n_keys))])
+    return np.argsort(keys, kind="stable"), start
+
+
+def _gathered(values: Ints, start: Ints, keys: Ints) -> Ints:
+    """The values of all `keys`, one key after the other, of what `_grouped` returned."""
+    counts = start[keys + 1] - start[keys]
+    ends = np.cumsum(counts)
+    return values[np.arange(ends[-1] if len(ends) else 0) + np.repeat(start[keys] - ends + counts, counts)]
 
 
 def _keep_linked(edges: Ints, pair: Ints, pairs: Ints) -> tuple[Ints, Ints]:
@@ -372,16 +441,19 @@ def _paths_between(pair: _Pair, w: Floats, v: Floats, z: float) -> float:
 
 
 class _LinkedPairs:
-    """The linked pairs in order of affinity, of which only the few that come near the top are computed.
+    """The linked pairs in order of affinity, of which only those that come near the top are computed.
 
-    The heap holds bounds and exact affinities. An exact one that reaches the top is the largest, since every other
-    pair's bound is below it. Of each group only the best bound not yet used is in the heap, so it stays small.
+    The heap holds upper bounds and exact affinities. An exact one that reaches the top is the largest, since every
+    other pair's bound is below it; so is one whose lower bound exceeds the next upper one. A pair at the top of which
+    neither is known is looked at more closely. Of each group only the best bound not yet used is in the heap, so it
+    stays small.
     """
 
     def __init__(self, groups: _Groups):
         self._groups = groups
-        # (-value, is exact, older group, younger group): of equal values bounds come first, then older groups.
-        self._heap: list[tuple[float, bool, int, int]] = []
+        # (-upper bound, is exact, older group, younger group, lower bound, hops looked at, -1 for none): of equal
+        # values bounds come first, then older groups.
+        self._heap: list[tuple[float, bool, int, int, float, int]] = []
         self._candidates: dict[int, Iterator[tuple[int, float]]] = {}
 
     def add(self, owners: Ints, others: Ints, bounds: Floats) -> None:
@@ -396,16 +468,18 @@ class _LinkedPairs:
         """The linked pair of the largest affinity, or None if no pair is linked."""
         alive = self._groups.alive
         while self._heap:
-            _, is_exact, older, younger = heapq.heappop(self._heap)
+            _, is_exact, older, younger, lower, hops = heapq.heappop(self._heap)
             if younger not in alive:
                 continue
-            if not is_exact:
+            if hops < 0:
                 self._push_next(younger)
             if older not in alive:
                 continue
-            if is_exact:
+            if is_exact or (hops >= 0 and (not self._heap or lower > -self._heap[0][0])):
                 return older, younger
-            heapq.heappush(self._heap, (-self._groups.affinity(older, younger), True, older, younger))
+            hops = 2 * hops + 1 if hops >= 0 else 0
+            lower, upper = self._groups.affinity(older, younger, hops)
+            heapq.heappush(self._heap, (-upper, lower == upper, older, younger, lower, hops))
         return None
 
     def forget(self, *dead: int) -> None:
@@ -416,7 +490,7 @@ class _LinkedPairs:
     def _push_next(self, owner: int) -> None:
         for other, bound in self._candidates[owner]:
             if other in self._groups.alive:
-                heapq.heappush(self._heap, (-float(bound), False, int(other), owner))
+                heapq.heappush(self._heap, (-float(bound), False, int(other), owner, 0.0, -1))
                 return
 
 
