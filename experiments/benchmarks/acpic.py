@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -120,15 +119,10 @@ def print_memory(path: Path) -> None:
     """The child's side of `memory`."""
     x = np.load(path)
     clustered(x[:1_000])  # what is loaded at first use
-    before = peak_gb()
+    before = record.peak_bytes()
     clustered(x)
-    print(json.dumps({"peak_gb": peak_gb(), "added_gb": peak_gb() - before}))
-
-
-def peak_gb() -> float:
-    """The largest resident size this process has had, in GB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    after = record.peak_bytes()
+    print(json.dumps({"peak_gb": after / 1e9, "added_gb": (after - before) / 1e9}))
 
 
 def main() -> None:

@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -96,7 +94,7 @@ class Curve:
             self.interruptions += 1
 
     def _write(self) -> None:
-        self.peak = max(self.peak, peak_bytes())
+        self.peak = max(self.peak, record.peak_bytes())
         partial = self.path.with_name(self.path.name + ".partial")
         with partial.open("wb") as file:
             np.savez_compressed(
@@ -117,12 +115,6 @@ def _assignment(event: Event) -> np.ndarray:
         return event.state.assignment.astype(np.uint8)
     p = np.asarray(event.state.p)
     return np.where(p.any(axis=1), p.argmax(axis=1), NO_ANSWER).astype(np.uint8)
-
-
-def peak_bytes() -> int:
-    """The most memory that this process has held at once, imports included."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 
 
 def chosen(everything: Images, part: str, n_images: int | None) -> slice:

@@ -83,6 +83,21 @@ def results() -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
 
 
+def peak_bytes() -> int:
+    """The most memory that this process has held at once.
+
+    On Linux not by getrusage, whose figure begins at what the parent held when it started this process.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    import resource  # where there is neither, as on Windows, there is no figure
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, others KiB
+
+
 def missing(what: str, remedy: str) -> None:
     """One line on stderr about a part that cannot run here; the rest goes on."""
     print(f"skipped: {what}; {remedy}", file=sys.stderr)

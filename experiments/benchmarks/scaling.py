@@ -189,7 +189,7 @@ def measure(setting: Setting) -> dict[str, Any]:
     """Seconds of each piece, and peak memory after each, in the order in which a run meets them."""
     import jax
     import jax.numpy as jnp
-    from job import peak_bytes
+    from record import peak_bytes
 
     from depict_jax.agglomerative import path_integral_clustering
     from depict_jax.assignments import target_distribution
