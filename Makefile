@@ -42,40 +42,40 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/mypy
 
 bench: bench-step bench-acpic bench-predict bench-startup  ## every benchmark but the long ones (a quarter of an hour); on an idle machine
-	$(BIN)/python experiments/benchmarks/record.py
+	$(BIN)/python -m experiments.benchmarks.record
 
 bench-step: $(READY) .venv-peers/.ready  ## the joint training step beside PyTorch's, stock convolutions and the machine's peak
-	$(BIN)/python experiments/benchmarks/step.py
+	$(BIN)/python -m experiments.benchmarks.step
 
 bench-acpic: $(READY)  ## AC-PIC: time, memory, growth to 80,000 samples, labels against the authors'
-	$(BIN)/python experiments/benchmarks/acpic.py
+	$(BIN)/python -m experiments.benchmarks.acpic
 
 bench-predict: $(READY)  ## images a second of depict-jax predict, and its memory
-	$(BIN)/python experiments/benchmarks/predict.py
+	$(BIN)/python -m experiments.benchmarks.predict
 
 bench-startup: $(READY)  ## --help, import, and how soon a second fit trains
-	$(BIN)/python experiments/benchmarks/startup.py
+	$(BIN)/python -m experiments.benchmarks.startup
 
 bench-scaling: $(READY)  ## long: cost against N, K, image size and batch; writes experiments/benchmarks/SCALING.md; resumes
-	$(BIN)/python experiments/benchmarks/scaling.py
+	$(BIN)/python -m experiments.benchmarks.scaling
 
 bench-job-test: $(READY)  ## long: MNIST-test from pixels, time to ACC .90 to .96, memory; resumes
-	$(BIN)/python experiments/benchmarks/job.py test
+	$(BIN)/python -m experiments.benchmarks.job test
 
 bench-job-full: $(READY)  ## long: the same for all 70,000 images of MNIST
-	$(BIN)/python experiments/benchmarks/job.py full
+	$(BIN)/python -m experiments.benchmarks.job full
 
 bench-peers: $(READY) .venv-clustpy/.ready  ## long: ClustPy's DEC, IDEC, DCN and N2D on the same images; resumes
-	$(BIN)/python experiments/benchmarks/peers.py
+	$(BIN)/python -m experiments.benchmarks.peers
 
 mnist-test: $(READY)  ## cluster the MNIST-test of MNIST=file.npz (70,000 rows, the last 10,000 are it) with default settings
-	$(BIN)/python experiments/mnist_test.py $(MNIST)
+	$(BIN)/python -m experiments.mnist_test $(MNIST)
 
 digits-table: $(READY)  ## digits with three seeds, beside k-means and AC-PIC on the pixels
-	$(BIN)/python experiments/digits.py
+	$(BIN)/python -m experiments.digits
 
 picture: $(READY)  ## make the README's picture from runs/digits
-	$(BIN)/python experiments/readme_picture.py runs/digits docs/digits.png
+	$(BIN)/python -m experiments.readme_picture runs/digits docs/digits.png
 
 .venv-peers/.ready:
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers

@@ -1,8 +1,6 @@
 """The benchmarks' figures: the README shows what the results say, and a step's operations are counted right."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import jax
@@ -12,39 +10,17 @@ import pytest
 from depict_jax.architecture import Architecture, Convolution
 from depict_jax.networks import Depict
 from depict_jax.training import Loss, fresh_state, train_step
+from experiments.benchmarks import record, step, stock
 
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(scope="module")
-def benchmark():
-    """Import a benchmark, which finds its neighbours as a script does."""
-    folder = str(PROJECT / "experiments/benchmarks")
-
-    def imported(name):
-        spec = importlib.util.spec_from_file_location(name, f"{folder}/{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-        return module
-
-    before = set(sys.modules)
-    sys.path.insert(0, folder)
-    yield imported
-    sys.path.remove(folder)
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(folder):
-            del sys.modules[name]
-
-
-def test_the_readme_shows_the_results(benchmark):
-    record = benchmark("record")
+def test_the_readme_shows_the_results():
     readme = (PROJECT / "README.md").read_text()
     assert readme == record.in_readme(readme, record.markdown(record.results()))
 
 
-def test_a_readme_without_a_place_for_the_table_is_refused(benchmark):
-    record = benchmark("record")
+def test_a_readme_without_a_place_for_the_table_is_refused():
     with pytest.raises(ValueError, match="no place for the table"):
         record.in_readme("nothing", "table")
     assert record.in_readme(f"a\n{record.BEGIN}\nold\n{record.END}\nb", "new") == (
@@ -60,9 +36,8 @@ def test_results_carry_command_and_provenance():
         assert {"commit", "date", "processor", "cores", "python", "versions"} <= result["provenance"].keys()
 
 
-def test_operations_of_a_step_are_those_of_the_stock_convolutions(benchmark):
+def test_operations_of_a_step_are_those_of_the_stock_convolutions():
     """XLA's own count of a compiled step adds what is done element by element (and leaves padding out: none here)."""
-    step, stock = benchmark("step"), benchmark("stock")
     layers = (Convolution(20, (4, 4), (2, 2)), Convolution(20, (3, 3), (2, 2)))
     model = Depict(Architecture((16, 16, 1), layers, 10, (0.0, 0.0, 0.0)))
     batch = np.zeros((4, 16, 16, 1), np.float32), np.full((4, 10), 0.1, np.float32), np.ones(4, np.float32)

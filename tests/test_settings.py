@@ -20,6 +20,7 @@ REFUSED = [
     *(("final_learning_rate", value) for value in (0.0, -0.1, 1.5, NAN)),
     *(("dropout", value) for value in (-0.1, 1.0, NAN)),
     *(("hidden_weight", value) for value in (-0.1, INF, NAN)),
+    *(("affine", value) for value in (-0.1, 0.6, NAN)),
     ("initial", "spectral"),
     ("rule", "sinkhorn"),
 ]
@@ -75,8 +76,13 @@ def test_paper_is_the_released_code():
     assert (paper.hidden_weight, paper.clustering_weight, paper.stop_gradient) == (0.1, 1.0, False)
 
 
+def test_best_adds_affine_changes_and_a_q_step_that_keeps_clusters_alive():
+    best = preset("best")
+    assert (best.affine, best.rule, best.sharpness, best.prior_weight) == (0.15, "exact", 2.0, 10.0)
+
+
 def test_refuses_an_unknown_preset():
-    with pytest.raises(ValueError, match="preset is 'fast': expected one of default, paper"):
+    with pytest.raises(ValueError, match="preset is 'fast': expected one of default, best, paper"):
         preset("fast")
 
 

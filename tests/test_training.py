@@ -8,6 +8,7 @@ import pytest
 
 from depict_jax import networks, training
 from depict_jax.architecture import Architecture
+from depict_jax.augmentation import random_affine
 from depict_jax.networks import Depict, Pathways
 from depict_jax.objectives import cross_entropy, reconstruction_loss
 from depict_jax.training import (
@@ -28,7 +29,7 @@ KEY, OTHER = jax.random.key(1), jax.random.key(2)
 N, BATCH, RATE = 11, 4, 1e-3
 EVERYONE = np.arange(N, dtype=np.int32)
 
-step = jax.jit(train_step, static_argnums=(0, 1))
+step = jax.jit(train_step, static_argnums=(0, 1), static_argnames="affine")
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +53,11 @@ def targets():
     return np.random.default_rng(2).dirichlet(np.ones(3), size=N).astype(np.float32)
 
 
-def epoch(model, variables, pixels, targets, members=EVERYONE, rates=RATE, key=KEY, batch_size=BATCH):
+def epoch(model, variables, pixels, targets, members=EVERYONE, rates=RATE, key=KEY, batch_size=BATCH, affine=0.0):
     """One epoch from fresh moments; the state's buffers are donated, hence the copy."""
     rates = np.broadcast_to(np.float32(rates), steps_per_epoch(len(members), batch_size))
     state = jax.tree.map(jnp.array, fresh_state(variables))
-    return train_epoch(model, LOSS, state, pixels, targets, members, rates, key, batch_size=batch_size)
+    return train_epoch(model, LOSS, state, pixels, targets, members, rates, key, batch_size=batch_size, affine=affine)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -166,6 +167,26 @@ def test_padding_changes_no_step(noisy, variables, pixels, targets):
     assert abs(other[1]["loss"] - narrow[1]["loss"]) > 1e-4  # the corruption does count here
 
 
+def test_only_the_noisy_pathway_sees_changed_images(calm, variables, pixels, targets):
+    """What is reconstructed, and p, are the unchanged images': so are Q and the assignment."""
+    images, mask, key = scale(pixels), jnp.ones(N), jax.random.key(5)
+    state = fresh_state(variables)
+    _, parts, p = step(calm, LOSS, state, images, targets, mask, RATE, key, affine=0.2)
+    _, still, p_still = step(calm, LOSS, state, images, targets, mask, RATE, key)
+    np.testing.assert_allclose(p, p_still, rtol=1e-6)
+    changed = random_affine(jax.random.split(key)[1], images, 0.2)
+    seen, unseen = calm.apply(variables, changed, noisy=False), calm.apply(variables, images, noisy=False)
+    expected = reconstruction_loss(seen.reconstructions, unseen.clean, LOSS.layer_weights)
+    assert parts["reconstruction"] == pytest.approx(float(expected), rel=1e-5)
+    assert parts["cross_entropy"] == pytest.approx(float(cross_entropy(targets, seen.noisy_logits)), rel=1e-5)
+    assert abs(parts["reconstruction"] - still["reconstruction"]) > 1e-3 * still["reconstruction"]
+
+
+def test_an_epoch_passes_the_amount_of_change_on(calm, variables, pixels, targets):
+    losses = [epoch(calm, variables, pixels, targets, affine=affine).losses["reconstruction"] for affine in (0.0, 0.2)]
+    assert abs(losses[0] - losses[1]) > 1e-3 * losses[0]
+
+
 def test_vmap_over_seeds_equals_separate_steps(noisy, variables, pixels, targets):
     keys = jax.random.split(KEY, 2)
     states = [fresh_state(jax.tree.map(lambda w, factor=factor: factor * w, variables)) for factor in (1.0, 0.5)]
@@ -267,7 +288,7 @@ def test_validation_loss_equals_one_by_hand(noisy, variables, pixels, n_images, 
         np.square(a - b)[..., :n_images].mean() for a, b in zip(pathways.reconstructions, pathways.clean, strict=False)
     ]
     expected = float(np.dot((1.0, 0.1, 0.1), errors))
-    assert validation_loss(noisy, AUTOENCODER, variables, pixels[:n_images]) == pytest.approx(expected, rel=1e-5)
+    assert validation_loss(noisy, AUTOENCODER, variables, pixels[:n_images]) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_head_from_assignment(variables):

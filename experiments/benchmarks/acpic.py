@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import record
 
 from depict_jax.agglomerative import path_integral_clustering
 from depict_jax.metrics import clustering_accuracy
+from experiments.benchmarks import record
 
 N_CLUSTERS = 10
 SIZES = (1_250, 2_500, 5_000, 10_000, 20_000, 40_000, 80_000)
@@ -111,7 +111,7 @@ def memory(x: np.ndarray) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.npy"
         np.save(path, x)
-        command = [sys.executable, __file__, "--memory-of", str(path)]
+        command = [sys.executable, "-m", "experiments.benchmarks.acpic", "--memory-of", str(path)]
         return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 

@@ -1,8 +1,8 @@
 """The whole job, MNIST-test or MNIST-full from pixels: wall time to an accuracy, and peak memory. One run.
 
-make bench-job    # python experiments/benchmarks/job.py test, then full: some 7 and 40 minutes on two cores
+make bench-job    # python -m experiments.benchmarks.job test, then full: some 7 and 40 minutes on two cores
 
-The path of `depict-jax fit` with default settings, from the raw file to assignments.csv and the report, into
+The path of `depict-jax fit --preset best`, from the raw file to assignments.csv and the report, into
 runs/job-test or runs/job-full. Training gets images without labels. After each epoch from the initial assignment on,
 the assignment so far is put down with the seconds so far; it is scored when the run is over, and only then. All
 programs are compiled anew, as in a machine's first `fit`; importing the libraries, some seconds, is not counted.
@@ -22,15 +22,15 @@ from typing import Any
 
 import jax
 import numpy as np
-import record
 from rich.console import Console
 
 from depict_jax.data import Images, load
 from depict_jax.metrics import scores
 from depict_jax.progress import Display
 from depict_jax.runner import Event, run_into_folder
-from depict_jax.settings import Settings
+from depict_jax.settings import preset
 from depict_jax.stages import FINISHED, STAGES, WARM, check_job
+from experiments.benchmarks import record
 
 CLUSTERS = 10
 WANTED = (0.90, 0.93, 0.95, 0.96)  # accuracies whose times are told
@@ -193,7 +193,7 @@ def run_job(path: Path, part: str, n_images: int | None, folder: Path, console: 
     rows = chosen(everything, part, n_images)
     images = Images(everything.pixels[rows].copy(), None, f"mnist-{part}")  # a copy: a view would keep all 70,000
     del everything
-    settings = Settings()
+    settings = preset("best")
     architecture = check_job(images.pixels, CLUSTERS, settings)
     console.print(f"{len(images.pixels)} images of MNIST-{part}, {CLUSTERS} clusters, {'goes on' if resume else 'new'}")
     with Display(console) as display:

@@ -1,6 +1,6 @@
 """ClustPy's DEC, IDEC, DCN and N2D on MNIST-test and its IDEC on MNIST-full, beside ours: time and ACC. One run each.
 
-make bench-peers    # python experiments/benchmarks/peers.py: some 45 minutes on two cores
+make bench-peers    # python -m experiments.benchmarks.peers: some 45 minutes on two cores
 
 Each peer is fitted once, seed 0, with ClustPy's defaults (experiments/peers/clustpy_fit.py, in an environment of its
 own) on the same file and machine as ours, by the CPU. What a fit gives lies in runs/peers/METHOD-PART.npz: a peer that
@@ -18,10 +18,10 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-import record
 
 from depict_jax.data import load
 from depict_jax.metrics import scores
+from experiments.benchmarks import record
 
 PEERS = ("DEC-test", "IDEC-test", "DCN-test", "N2D-test", "IDEC-full")
 PYTHON = record.PROJECT / ".venv-clustpy/bin/python"
@@ -105,7 +105,7 @@ def table(found: dict[str, dict[str, Any]], beside: dict[str, dict[str, Any]]) -
                     row(f"ClustPy {figures['versions']['clustpy']} {method}{REMARKS.get(method, '')}", part, figures)
                 )
         if part in beside:
-            rows.append(row("depict-jax, default settings, from raw file to report", part, beside[part]))
+            rows.append(row("depict-jax --preset best, from raw file to report", part, beside[part]))
     return rows
 
 

@@ -12,10 +12,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from command import DEPICT_JAX, Run, run
-from record import SHARED, missing, save, spread
 
 from depict_jax.data import load
+from experiments.benchmarks.command import DEPICT_JAX, Run, run
+from experiments.benchmarks.record import SHARED, missing, save, spread
 
 RUNS = 5
 N = 70_000

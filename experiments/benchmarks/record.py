@@ -1,6 +1,6 @@
 """Where every benchmark's figures go: results/NAME.json with provenance, and the table that shows them all.
 
-python experiments/benchmarks/record.py    # print the table from the results that are there, and renew the README's
+python -m experiments.benchmarks.record    # print the table from the results that are there, and renew the README's
 """
 
 from __future__ import annotations

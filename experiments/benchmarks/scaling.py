@@ -1,6 +1,6 @@
 """How time and memory grow with N, K, image size and batch size: SCALING.md with plots. One run each.
 
-make bench-scaling    # python experiments/benchmarks/scaling.py: some 15 minutes on two cores
+make bench-scaling    # python -m experiments.benchmarks.scaling: some 15 minutes on two cores
 
 Each setting is measured in a process of its own, so that its peak memory is its own, and kept as a file in
 runs/scaling/: interrupted, the same command goes on. What was measured with the same source is not measured again;
@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import record
+
+from experiments.benchmarks import record
 
 NAME, PAGE, PLOTS = "scaling", "SCALING.md", "scaling"
 MEMBERS = 5_000  # images of a timed epoch at most: an epoch is so many steps, each as long as the next
@@ -87,6 +88,7 @@ PIECES = {
     "joint_compile": "compiling the joint epoch",
     "predict": "prediction",
     "acpic": "AC-PIC",
+    "neighbors": "of it, the neighbour search",
     "kmeans": "k-means, 20 restarts",
     "squared": "Q-step, squared",
     "closed_form": "Q-step, closed form",
@@ -158,7 +160,7 @@ def collected(of: tuple[Axis, ...], folder: Path) -> dict[str, Any]:
         if kept.get("source") != source:
             print(f"{number}/{len(wanted)} {setting.name} ...", end=" ", flush=True)
             start = time.perf_counter()
-            command = [sys.executable, __file__, "--measure", json.dumps(asdict(setting))]
+            command = [sys.executable, "-m", "experiments.benchmarks.scaling", "--measure", json.dumps(asdict(setting))]
             # a user's cache of compiled programs would hide what compiling takes, in time and memory
             environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
             child = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
@@ -189,7 +191,7 @@ def measure(setting: Setting) -> dict[str, Any]:
     """Seconds of each piece, and peak memory after each, in the order in which a run meets them."""
     import jax
     import jax.numpy as jnp
-    from record import peak_bytes
+    from sklearn.neighbors import NearestNeighbors
 
     from depict_jax.agglomerative import path_integral_clustering
     from depict_jax.assignments import target_distribution
@@ -199,6 +201,7 @@ def measure(setting: Setting) -> dict[str, Any]:
     from depict_jax.settings import Settings
     from depict_jax.stages import check_job, initial_state, kmeans
     from depict_jax.training import Loss, predict, steps_per_epoch, train_epoch
+    from experiments.benchmarks.record import peak_bytes
 
     seconds: dict[str, float] = {}
     peaks: dict[str, int] = {}
@@ -245,7 +248,9 @@ def measure(setting: Setting) -> dict[str, Any]:
     embeddings, _ = predict(model, variables, images)  # compiles
     time_it("predict", lambda: predict(model, variables, images))
 
+    nearest = NearestNeighbors(n_neighbors=min(20, len(images) - 1), n_jobs=-1)
     time_it("acpic", lambda: path_integral_clustering(embeddings, setting.clusters))
+    time_it("neighbors", lambda: nearest.fit(embeddings).kneighbors(return_distance=False))
     time_it("kmeans", lambda: kmeans(embeddings, setting.clusters, settings))
 
     logits = np.random.default_rng(1).normal(size=(len(images), setting.clusters)).astype(np.float32)
@@ -530,6 +535,7 @@ STYLES = {
     "kmeans": ("#e08e2b", "s", "-"),
     "squared": ("#2e7d4f", "v", "-"),
     "closed_form": ("#2e7d4f", "^", "--"),
+    "neighbors": ("#c0392b", "x", ":"),
     "exact": ("#7cb342", "D", "-"),
     "check_job": ("#777777", "x", "-"),
     "content_hash": ("#777777", "+", "--"),

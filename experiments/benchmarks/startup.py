@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from command import DEPICT_JAX, run
-from record import save, spread
+from experiments.benchmarks.command import DEPICT_JAX, run
+from experiments.benchmarks.record import save, spread
 
 RUNS = 7
 HELP = ("--help", "fit --help")

@@ -22,12 +22,12 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-import stock
-from record import missing, save, spread
 
 from depict_jax.architecture import Architecture
 from depict_jax.networks import Depict
 from depict_jax.training import Loss, TrainState, fresh_state, scale, train_epoch, train_step
+from experiments.benchmarks import stock
+from experiments.benchmarks.record import missing, save, spread
 
 EXPERIMENTS = Path(__file__).resolve().parents[1]
 PEER_PYTHON = EXPERIMENTS.parent / ".venv-peers/bin/python"

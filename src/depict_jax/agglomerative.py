@@ -148,7 +148,8 @@ def _checked_integer(name: str, value: Any) -> int:
 def _nearest_neighbors(x: Floats, k: int) -> tuple[Ints, Floats]:
     """Indices and squared distances, both (N, k), of each sample's nearest others, nearest first."""
     # Without an argument kneighbors leaves out the sample itself by index, so duplicates stay.
-    neighbors = NearestNeighbors(n_neighbors=k).fit(x).kneighbors(return_distance=False).astype(np.intp)
+    search = NearestNeighbors(n_neighbors=k, n_jobs=-1).fit(x)
+    neighbors = search.kneighbors(return_distance=False).astype(np.intp)
     # Computed again because kneighbors may expand the square, which loses small distances and exact zeros.
     distances = np.empty(neighbors.shape)
     for j in range(k):

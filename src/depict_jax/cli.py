@@ -35,7 +35,8 @@ class Fit:
     out: Path
     """Folder for the run."""
     preset: Preset = "default"
-    """Where the settings below start from; "paper" is the released code's, and takes hours."""
+    """Where the settings below start from; "best" adds random affine changes of the images and
+    a Q-step that keeps clusters alive; "paper" is the released code's, and takes hours."""
     resume: Flag = False
     """Go on with the run in the folder, from its newest checkpoint."""
     overwrite: Flag = False

@@ -51,6 +51,7 @@ class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
         warm_patience: epochs without better agreement before the warm start stops.
         kmeans_restarts: restarts for initial="kmeans".
         dropout: rate of the corruption.
+        affine: how far images are changed in the noisy pathway, as a share of their size.
         hidden_weight: lambda of the hidden layers' reconstruction.
         clustering_weight: gamma of the cross entropy.
         stop_gradient: hold the clean targets of the reconstruction fixed.
@@ -85,6 +86,7 @@ class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
         warm_patience: int = _default.warm_patience,
         kmeans_restarts: int = _default.kmeans_restarts,
         dropout: float = _default.dropout,
+        affine: float = _default.affine,
         hidden_weight: float = _default.hidden_weight,
         clustering_weight: float = _default.clustering_weight,
         stop_gradient: bool = _default.stop_gradient,
@@ -109,6 +111,7 @@ class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
         self.warm_patience = warm_patience
         self.kmeans_restarts = kmeans_restarts
         self.dropout = dropout
+        self.affine = affine
         self.hidden_weight = hidden_weight
         self.clustering_weight = clustering_weight
         self.stop_gradient = stop_gradient

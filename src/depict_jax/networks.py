@@ -101,15 +101,16 @@ class Depict(nn.Module):
         self.decoder = Decoder(self.architecture)
         self.head = nn.Dense(self.architecture.n_clusters, kernel_init=_zeros)
 
-    def __call__(self, images: jax.Array, noisy: bool = True) -> Pathways:
+    def __call__(self, images: jax.Array, noisy: bool = True, changed: jax.Array | None = None) -> Pathways:
         """All three pathways.
 
         Args:
             images: (B, H, W, C), scaled to [-1, 1].
+            changed: what the noisy pathway sees in their place, of the same shape; None for the images themselves.
             noisy: False leaves the corruption out of the noisy pathway (validation); then no rng is needed. With it,
                 `apply` takes rngs={"dropout": key} unless every rate is zero.
         """
-        noisy_embedding = self.encoder(images, noisy)[-1]
+        noisy_embedding = self.encoder(images if changed is None else changed, noisy)[-1]
         clean = self.encoder(images, False)
         return Pathways(
             noisy_embedding=noisy_embedding,

@@ -53,7 +53,9 @@ class RunState(NamedTuple):
     best_score: np.float32  # pretrain: validation loss; warm: minus the agreement; joint: last change of Q
     waited: np.int32  # epochs since best_score
     assignment: np.ndarray  # (N,) int32, the initial assignment
-    p: jax.Array  # (N, K) clean predictions that the next Q comes from; of the final weights once finished
+    # (N, K) clean predictions that the next Q comes from, of the final weights once finished; zeros for what a warm
+    # epoch holds out
+    p: jax.Array
 
 
 class EpochEnd(NamedTuple):
@@ -230,6 +232,7 @@ class _Trainer:
             self.learning_rates(stage, epoch),
             _key(self.settings, stage, epoch + 1),
             batch_size=self.settings.batch_size,
+            affine=self.settings.affine,
         )
         losses = {name: float(value) for name, value in result.losses.items()}
         if not np.isfinite(list(losses.values())).all():

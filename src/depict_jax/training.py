@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from .augmentation import random_affine
 from .networks import Depict, Pathways
 from .objectives import cross_entropy, reconstruction_loss
 
@@ -79,6 +80,7 @@ def train_step(
     mask: jax.Array,
     learning_rate: jax.Array,
     key: jax.Array,
+    affine: float = 0.0,
 ) -> tuple[TrainState, dict[str, jax.Array], jax.Array]:
     """One Adam step on a batch.
 
@@ -91,13 +93,20 @@ def train_step(
         mask: (B,), 1 for real images and 0 for padding.
         learning_rate: scalar.
         key: for the corruption.
+        affine: how far the noisy pathway's images are changed, see `random_affine`. What is reconstructed, and p, are
+            the unchanged images'.
 
     Returns:
         The new state, the losses before the update, and p (B, K), the clean predictions before the update.
     """
 
+    changed = None
+    if affine:
+        key, affine_key = jax.random.split(key)
+        changed = random_affine(affine_key, images, affine)
+
     def objective(variables: Variables) -> tuple[jax.Array, tuple[dict[str, jax.Array], jax.Array]]:
-        pathways = cast(Pathways, model.apply(variables, images, rngs={"dropout": key}))
+        pathways = cast(Pathways, model.apply(variables, images, changed=changed, rngs={"dropout": key}))
         total, parts = loss(pathways, targets, mask)
         return total, (parts, pathways.logits)
 
@@ -112,7 +121,7 @@ def steps_per_epoch(n_images: int, batch_size: int) -> int:
     return -(-n_images // batch_size)
 
 
-@partial(jax.jit, static_argnames=("model", "loss", "batch_size"), donate_argnames=("state",))
+@partial(jax.jit, static_argnames=("model", "loss", "batch_size", "affine"), donate_argnames=("state",))
 def train_epoch(
     model: Depict,
     loss: Loss,
@@ -124,6 +133,7 @@ def train_epoch(
     key: jax.Array,
     *,
     batch_size: int,
+    affine: float = 0.0,
 ) -> Epoch:
     """One pass over the images that `members` lists, shuffled, as a single device call.
 
@@ -137,6 +147,7 @@ def train_epoch(
         learning_rates: one for each step.
         key: for the order and the corruption.
         batch_size: images a step; the last batch is padded, and the padding masked out of loss and gradient.
+        affine: see `train_step`.
     """
     n_images, n_steps = len(pixels), steps_per_epoch(len(members), batch_size)
     order_key, noise_key = jax.random.split(key)
@@ -149,7 +160,7 @@ def train_epoch(
         mask = (indices < n_images).astype(jnp.float32)
         images = scale(pixels.at[indices].get(mode="clip"))
         state, parts, p = train_step(
-            model, loss, state, images, targets.at[indices].get(mode="clip"), mask, learning_rate, key
+            model, loss, state, images, targets.at[indices].get(mode="clip"), mask, learning_rate, key, affine
         )
         return state, ({name: value * mask.sum() for name, value in parts.items()}, p)
 

@@ -1,0 +1,1 @@
+"""Commands behind the published figures: benchmarks, and the paper's tables."""

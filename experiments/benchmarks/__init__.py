@@ -1,0 +1,1 @@
+"""Speed, memory and start-up, as the README shows them."""

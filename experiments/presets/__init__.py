@@ -1,0 +1,53 @@
+"""The paper's data sets, one file for each: what it is, what the paper reports, and how far we came."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+
+from depict_jax.data import Images, load
+from depict_jax.settings import Initial
+
+NAMES = ("mnist-full", "mnist-test", "usps", "cmu-pie", "digits", "frgc", "ytf")
+# Files that hold several sets' images, where they are at hand; else the set's own name is asked for.
+SHARED = Path(os.environ.get("DEPICT_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One data set; nothing but K, the initial assignment and where the images come from differs between them."""
+
+    title: str
+    clusters: int
+    initial: Initial  # the paper's initial assignment for this set
+    source: str  # for depict_jax.data.load
+    file: str = ""  # in SHARED/data, if the images lie there
+    first: int = 0  # row of `file` at which the set begins
+    seeds: int = 5
+    published: tuple[float, float] | None = None  # ACC and NMI that the paper reports
+
+    def images(self) -> Images:
+        """The set with its labels.
+
+        Raises:
+            ValueError: images that are not to be had here, with what to do.
+        """
+        path = SHARED / "data" / self.file
+        found = load(path if self.file and path.is_file() else self.source)
+        labels = None if found.labels is None else found.labels[self.first :]
+        # a copy where the set is a part: a view would keep the whole file in memory
+        pixels = found.pixels[self.first :].copy() if self.first else found.pixels
+        return replace(found, pixels=pixels, labels=labels, source=self.source)
+
+
+def preset(name: str) -> Preset:
+    """The preset called `name`, as in NAMES.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in NAMES:
+        raise ValueError(f"data set is {name!r}: expected one of {', '.join(NAMES)}")
+    return import_module(f"experiments.presets.{name.replace('-', '_')}").PRESET

@@ -1,0 +1,119 @@
+"""Stages of training kept under the hash of all that went into them, so that runs which begin alike share them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+import depict_jax
+from depict_jax.architecture import Architecture
+from depict_jax.checkpoints import Checkpoints
+from depict_jax.data import Images
+from depict_jax.settings import Settings
+from depict_jax.stages import FINISHED, JOINT, PRETRAIN, STAGES, EpochEnd, RunState, StageEnd, initial_state, run
+
+SECONDS = "seconds.json"
+SECONDS_BETWEEN_SAVES = 30.0
+# The settings that a stage is the first to read.
+READ_BY = {
+    "pretrain": (
+        "seed",
+        "batch_size",
+        "pretrain_epochs",
+        "pretrain_learning_rate",
+        "final_learning_rate",
+        "pretrain_patience",
+        "dropout",
+        "affine",
+        "hidden_weight",
+        "stop_gradient",
+    ),
+    "initial": ("initial", "kmeans_restarts"),
+    "warm": ("warm_epochs", "warm_learning_rate", "warm_patience", "clustering_weight"),
+    "joint": ("joint_epochs", "joint_learning_rate", "rule", "prior", "prior_weight", "sharpness"),
+}
+# Modules that training does not depend on: their changes leave what is kept valid.
+_APART = ("cli", "estimator", "progress", "profiling", "reference", "run_folder", "runner", "metrics")
+
+
+class Trained(NamedTuple):
+    """A run's stages, in order."""
+
+    ends: dict[str, RunState]  # the state after each stage
+    seconds: dict[str, float]  # wall time of each stage, whenever it was trained
+
+
+def trained(
+    images: Images,
+    architecture: Architecture,
+    settings: Settings,
+    store: Path,
+    watch: Callable[[EpochEnd | StageEnd], None] = lambda event: None,
+) -> Trained:
+    """All stages, those that the store holds taken from it, the others trained and kept; goes on where it stopped.
+
+    Args:
+        images: what to cluster; their labels are not read.
+        architecture: for such images.
+        settings: the hyperparameters.
+        store: folder of the kept stages.
+        watch: called with each event.
+    """
+    ends: dict[str, RunState] = {}
+    seconds: dict[str, float] = {}
+    for stage, name in enumerate(STAGES[:FINISHED]):
+        folder = store / f"{name}-{stage_hash(name, images, architecture, settings)}"
+        with Checkpoints(folder / "checkpoints") as saved:
+            state = saved.restore(lambda: initial_state(architecture, settings, len(images.pixels)))
+            spent = _read_seconds(folder) if state is not None else 0.0
+            if state is None:
+                state = ends[STAGES[stage - 1]] if stage else None
+            unsaved = 0.0
+            if state is None or state.stage == stage:
+                for event in run(images.pixels, architecture, settings, state):
+                    watch(event)
+                    is_over = isinstance(event, StageEnd)
+                    # a copy: the next stage's first epoch would use the buffers again
+                    state = jax.tree.map(np.array, event.state) if is_over else event.state
+                    unsaved += event.seconds
+                    if is_over or unsaved > SECONDS_BETWEEN_SAVES:
+                        spent, unsaved = spent + unsaved, 0.0
+                        saved.save(state)
+                        (folder / SECONDS).write_text(json.dumps(spent))
+                    if is_over:
+                        break
+        assert state is not None and state.stage == stage + 1
+        ends[name], seconds[name] = state, spent
+    return Trained(ends, seconds)
+
+
+def stage_hash(name: str, images: Images, architecture: Architecture, settings: Settings) -> str:
+    """Of all that decides the state after stage `name`: images, network, settings read so far, and source."""
+    so_far = STAGES[: STAGES.index(name) + 1]
+    read = {field: getattr(settings, field) for stage in so_far for field in READ_BY[stage]}
+    parts = [images.content_hash, asdict(architecture), read, source_hash()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def source_hash() -> str:
+    """Of the modules that training runs through."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(depict_jax.__file__).parent.glob("*.py")):
+        if path.stem not in _APART:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _read_seconds(folder: Path) -> float:
+    path = folder / SECONDS
+    return float(json.loads(path.read_text())) if path.exists() else 0.0
+
+
+assert tuple(READ_BY) == STAGES[PRETRAIN : JOINT + 1]

@@ -1,0 +1,88 @@
+"""Random affine changes: what a known change does, how far a random one goes, and whose image gets which."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from depict_jax.augmentation import _changed, random_affine
+
+KEY = jax.random.key(3)
+
+
+def images(n=8, shape=(9, 9, 2)):
+    return np.random.default_rng(0).uniform(-1, 1, (n, *shape)).astype(np.float32)
+
+
+def change(e, t=(0.0, 0.0)):
+    return jnp.array(np.column_stack([e, t]), jnp.float32)
+
+
+def test_no_change_leaves_the_image_as_it_is():
+    x = images()
+    np.testing.assert_allclose(random_affine(KEY, x, 0.0), x, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (9, 6, 3)])
+def test_a_shift_by_whole_pixels_moves_rows_and_columns_and_repeats_the_border(shape):
+    x = images(1, shape)[0]
+    moved = _changed(x, change(np.zeros((2, 2)), (1 / shape[0], -2 / shape[1])))
+    rows = np.clip(np.arange(shape[0]) + 1, 0, shape[0] - 1)
+    columns = np.clip(np.arange(shape[1]) - 2, 0, shape[1] - 1)
+    np.testing.assert_allclose(moved, x[rows][:, columns], atol=1e-5)
+
+
+def test_a_quarter_turn_about_the_centre_is_rot90():
+    for side in (8, 9):
+        x = images(1, (side, side, 2))[0]
+        turned = _changed(x, change(np.array([[0, 1], [-1, 0]]) - np.eye(2)))
+        np.testing.assert_allclose(turned, np.rot90(x), atol=1e-5)
+
+
+def test_halving_the_grid_enlarges_about_the_centre():
+    x = images(1, (9, 9, 1))[0]
+    enlarged = _changed(x, change(-0.5 * np.eye(2)))
+    np.testing.assert_allclose(enlarged[::2, ::2], x[2:7, 2:7], atol=1e-5)
+    np.testing.assert_allclose(enlarged[1, 0], (x[2, 2] + x[3, 2]) / 2, atol=1e-5)
+
+
+def test_random_changes_reach_as_far_as_the_amount_and_no_further():
+    """A ramp along the rows tells where each pixel's value came from."""
+    side, amount, n = 21, 0.1, 500
+    ramp = np.broadcast_to(np.arange(side, dtype=np.float32)[:, None, None], (n, side, side, 1))
+    middle = side // 2
+    moved = np.asarray(random_affine(KEY, ramp, amount))[:, middle, :, 0] - middle
+    at_centre, further_right = moved[:, middle], moved[:, middle + 5] - moved[:, middle]
+    for found, reach in ((at_centre, amount * side), (further_right, amount * 5)):
+        assert np.abs(found).max() <= reach + 1e-4
+        assert np.abs(found).max() > 0.95 * reach
+        assert abs(found.mean()) < 4 * reach / np.sqrt(3 * n)
+        assert found.std() == pytest.approx(reach / np.sqrt(3), rel=0.1)
+
+
+def test_values_stay_between_those_of_the_image():
+    x = images(64)
+    changed = np.asarray(random_affine(KEY, x, 0.3))
+    low, high = x.min(axis=(1, 2), keepdims=True), x.max(axis=(1, 2), keepdims=True)
+    assert (changed >= low - 1e-5).all() and (changed <= high + 1e-5).all()
+
+
+def test_channels_move_together():
+    x = np.repeat(images(4, (8, 8, 1)), 3, axis=-1)
+    changed = np.asarray(random_affine(KEY, x, 0.2))
+    np.testing.assert_array_equal(changed[..., 0], changed[..., 1])
+    np.testing.assert_array_equal(changed[..., 0], changed[..., 2])
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_other_images_change_no_image_s_change(n):
+    x = images(8)
+    np.testing.assert_allclose(random_affine(KEY, x, 0.1)[:n], random_affine(KEY, x[:n], 0.1), atol=1e-6)
+
+
+def test_images_and_keys_each_get_a_change_of_their_own():
+    x = np.repeat(images(1), 8, axis=0)
+    changed = np.asarray(random_affine(KEY, x, 0.1))
+    assert len(np.unique(changed.reshape(8, -1), axis=0)) == 8
+    np.testing.assert_array_equal(changed, random_affine(KEY, x, 0.1))
+    assert not np.array_equal(changed, random_affine(jax.random.key(4), x, 0.1))

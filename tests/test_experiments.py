@@ -1,0 +1,120 @@
+"""The experiments: stages are shared and resumed without a trace, and the page says what the results say."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from depict_jax.data import Images, load
+from depict_jax.settings import Settings
+from depict_jax.stages import EpochEnd, check_job, run
+from experiments import presets, results, store, tables
+from experiments.variants import VARIANTS, settings_of
+
+SETTINGS = Settings(pretrain_epochs=2, warm_epochs=1, joint_epochs=2, initial="kmeans", batch_size=50)
+
+
+@pytest.fixture(scope="module")
+def few():
+    return Images(load("digits").pixels[:150], None, "few")
+
+
+@pytest.fixture(scope="module")
+def architecture(few):
+    return check_job(few.pixels, 3, SETTINGS)
+
+
+def assert_same(one, other):
+    import jax
+
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for mine, theirs in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_every_setting_belongs_to_one_stage():
+    """A setting that no stage's hash covers would let a run take another run's stages."""
+    covered = [name for names in store.READ_BY.values() for name in names]
+    assert sorted(covered) == sorted(field.name for field in fields(Settings))
+
+
+def test_stages_one_by_one_give_what_one_run_gives(few, architecture, tmp_path):
+    for event in run(few.pixels, architecture, SETTINGS):
+        whole = event.state
+    found = store.trained(few, architecture, SETTINGS, tmp_path)
+    assert_same(found.ends["joint"], whole)
+    assert all(seconds > 0 for seconds in found.seconds.values())
+
+
+def test_runs_that_begin_alike_share_what_they_have_in_common(few, architecture, tmp_path):
+    first = store.trained(few, architecture, SETTINGS, tmp_path)
+    trained = []
+    other = replace(SETTINGS, rule="closed_form")
+    second = store.trained(few, architecture, other, tmp_path, lambda event: trained.append(event.stage))
+    assert set(trained) == {"joint"}
+    assert second.seconds["pretrain"] == first.seconds["pretrain"]
+    assert_same(second.ends["warm"], first.ends["warm"])
+    again = store.trained(few, architecture, SETTINGS, tmp_path, lambda event: pytest.fail("trained again"))
+    assert_same(again.ends["joint"], first.ends["joint"])
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(few, architecture, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "SECONDS_BETWEEN_SAVES", 0.0)
+    whole = store.trained(few, architecture, SETTINGS, tmp_path / "whole")
+
+    def stop(event):
+        if isinstance(event, EpochEnd) and (event.stage, event.epoch) == ("joint", 2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.trained(few, architecture, SETTINGS, tmp_path / "parts", stop)
+    trained = []
+    found = store.trained(
+        few, architecture, SETTINGS, tmp_path / "parts", lambda event: trained.append((event.stage, type(event)))
+    )
+    assert [stage for stage, _ in trained] == ["joint", "joint"]  # its second epoch, and its end
+    assert_same(found.ends["joint"], whole.ends["joint"])
+
+
+@pytest.mark.parametrize("changed", [{"seed": 1}, {"hidden_weight": 0.2}])
+def test_other_settings_or_images_share_nothing(changed, few, architecture):
+    def hashes(images, settings):
+        return {store.stage_hash(stage, images, architecture, settings) for stage in store.READ_BY}
+
+    mine = hashes(few, SETTINGS)
+    assert len(mine) == 4
+    assert not mine & hashes(few, replace(SETTINGS, **changed))
+    assert not mine & hashes(replace(few, pixels=few.pixels[::-1]), SETTINGS)
+
+
+def test_variants_differ_between_data_sets_in_the_paper_s_initial_assignment_alone():
+    for variant in VARIANTS:
+        of = [settings_of(variant, preset.initial, 0) for preset in map(presets.preset, presets.NAMES)]
+        assert len({replace(settings, initial="acpic") for settings in of}) == 1
+    assert settings_of("paper", "kmeans", 0).rule == "squared"
+    assert len({settings_of("best", initial, 0) for initial in ("kmeans", "acpic")}) == 1
+
+
+def test_a_preset_knows_its_command():
+    for name in presets.NAMES:
+        preset = presets.preset(name)
+        module = __import__(f"experiments.presets.{name.replace('-', '_')}", fromlist=["PRESET"])
+        assert f"make experiment-{name} " in module.__doc__ and preset.title in module.__doc__
+    with pytest.raises(ValueError, match="'mnist': expected one of mnist-full, "):
+        presets.preset("mnist")
+
+
+def test_the_page_is_what_the_results_say():
+    found = results.read_all()
+    if not found:
+        pytest.skip("no results yet")
+    assert tables.PAGE.read_text(encoding="utf-8") == tables.page(found)
+
+
+def test_results_are_complete():
+    for one in results.read_all():
+        assert results.path_of(one["dataset"], one["method"], one["variant"], one["seed"]).is_file()
+        assert set(one["scores"]) == set(one["seconds"]) == {"pretrain", "initial", "warm", "final"}
+        assert all(set(scores) == {"acc", "nmi", "ari"} for scores in one["scores"].values())
+        assert list(one["seconds"].values()) == sorted(one["seconds"].values())
+        assert {"commit", "date", "device", "versions", "content_hash", "settings"} <= one["provenance"].keys()
