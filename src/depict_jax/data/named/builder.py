@@ -31,7 +31,7 @@ class _Info(tfds.core.DatasetInfo):
         """Nothing: there is no bucket, and the search for it leaves empty folders in the temporary directory."""
 
 
-class NamedImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class NamedImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """One named set, in the order of its files: `image` uint8 (n, H, W, C) and `label` int32 (n,), block by block."""
 
     VERSION = tfds.core.Version(VERSION)
@@ -92,23 +92,22 @@ class NamedImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                     f"{wanted.checksum}): put the right one there, or take it away to have it downloaded"
                 )
             return path
+        downloads = Path(dl_manager.download_dir) / self.name
         unfinished = f"{get_dl_fname(url)}.tmp.*"
-        before = set(dl_manager.download_dir.glob(unfinished))
+        before = set(downloads.glob(unfinished))
         tfds.display_progress_bar(self.progress)
         try:
-            if not (dl_manager.download_dir / get_dl_fname(url, wanted.checksum)).exists():
+            if not (downloads / get_dl_fname(url, wanted.checksum)).exists():
                 self._reach(url)
             return Path(dl_manager.download(url))
         except NonMatchingChecksumError as error:
-            reason = (
-                f"{url} is another file than the recorded one ({int(wanted.size):,} bytes, sha256 {wanted.checksum})"
-            )
-            raise self._failed(reason) from error
+            recorded = f"{int(wanted.size):,} bytes with sha256 {wanted.checksum}"
+            raise self._failed(f"{url} is not the file that was recorded ({recorded})") from error
         except (requests.RequestException, tfds.download.DownloadError) as error:
             raise self._failed(" ".join(str(error).split()).rstrip(".")) from error
         finally:
             tfds.display_progress_bar(False)  # what comes after a download is done in a second
-            for folder in set(dl_manager.download_dir.glob(unfinished)) - before:
+            for folder in set(downloads.glob(unfinished)) - before:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _reach(self, url: str) -> None:
@@ -124,10 +123,10 @@ class NamedImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _failed(self, reason: str) -> ValueError:
         missing = [url for url in self.named.sources if not (self.manual / filename(url)).is_file()]
         folder = missing[0].rpartition("/")[0]
-        files = f"{', '.join(map(filename, missing))} of {folder}"
+        files, them = f"{', '.join(map(filename, missing))} of {folder}", "them" if missing[1:] else "it"
         return ValueError(
-            f"{self.set_name} cannot be downloaded: {reason}; try again, or get {files} by other ways and put "
-            f"{'them' if missing[1:] else 'it'} into {self.manual}, or into a folder that you name as the manual directory"
+            f"{self.set_name} cannot be downloaded: {reason}; try again, or get {files} by other ways and put {them} "
+            f"into {self.manual}, or into a folder that you name as the manual directory"
         )
 
     def _log_download_bytes(self) -> None:
