@@ -63,7 +63,7 @@ def prepare(
         name: one of NAMES, or tfds:NAME for one of tensorflow-datasets' own catalogue (needs tensorflow).
         data_dir: folder of all sets; tensorflow-datasets' own ($TFDS_DATA_DIR, or ~/tensorflow_datasets) if None.
         manual_dir: folder that holds the set's original files, itself or in a folder of the set's name. What is there
-            is used instead of a download. If None, <data_dir>/downloads/manual/NAME.
+            is used instead of a download. If None, <data_dir>/downloads/manual/NAME (mnist-test has its files from mnist).
         progress: show the progress of downloads on standard error.
 
     Returns:
@@ -193,6 +193,10 @@ def _prepared_stock(name: str, data_dir: str | Path | None, manual_dir: str | Pa
     try:
         builder = tfds.builder(name.removeprefix(STOCK), data_dir=str(_root(data_dir)))
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+    except tfds.core.DatasetNotFoundError as error:  # it names all the others
+        raise ValueError(
+            f"{name} is not in tensorflow-datasets' catalogue: tfds.list_builders() lists what is"
+        ) from error
     except Exception as error:  # of any kind: its hundreds of builders are as many programs
         raise ValueError(f"{name} cannot be prepared: {' '.join(str(error).split())}") from error
     finally:
