@@ -320,6 +320,13 @@ def test_a_damaged_set_is_named(tiny, data, damage):
         load_named(tiny, data)
 
 
+def test_a_set_that_lost_images_is_not_loaded(tiny, data, monkeypatch):
+    prepare(tiny, data)
+    monkeypatch.setitem(NAMES, tiny, replace(NAMES[tiny], images=181))
+    with pytest.raises(ValueError, match="cannot be read: it holds 180 images instead of 181"):
+        load_named(tiny, data)
+
+
 @pytest.mark.parametrize("progress", [True, False])
 def test_downloads_show_their_progress_on_standard_error(tiny, data, capfd, progress):
     prepare(tiny, data, progress=progress)

@@ -63,7 +63,7 @@ def prepare(
         name: one of NAMES, or tfds:NAME for one of tensorflow-datasets' own catalogue (needs tensorflow).
         data_dir: folder of all sets; tensorflow-datasets' own ($TFDS_DATA_DIR, or ~/tensorflow_datasets) if None.
         manual_dir: folder that holds the set's original files, itself or in a folder of the set's name. What is there
-            is used instead of a download. If None, <data_dir>/downloads/manual/NAME (mnist-test has its files from mnist).
+            is used instead of a download. If None, <data_dir>/downloads/manual/NAME. (mnist-test's name here is mnist.)
         progress: show the progress of downloads on standard error.
 
     Returns:
