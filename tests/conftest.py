@@ -1,7 +1,9 @@
-"""What the tests share: float32 arithmetic, and a small network whose every parameter matters."""
+"""What the tests share: float32 arithmetic, a small network whose every parameter matters, and real data."""
 
 import os
 import tempfile
+from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -9,6 +11,8 @@ import pytest
 
 from depict_jax.architecture import Architecture, Convolution
 from depict_jax.networks import Depict
+
+SHARED = Path(os.environ.get("DEPICT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 _compiled = tempfile.TemporaryDirectory(prefix="depict-jax-tests-")  # not the user's own cache; removed at the end
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name  # for the commands that tests start
@@ -30,3 +34,16 @@ def variables(small):
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(Depict(small).init, jax.random.key(0), np.zeros((1, *small.image), np.float32))
     return jax.tree.map(lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32), shapes)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """A file of real data, by name; the test is skipped where it is not there."""
+
+    def find(name: str) -> Path:
+        path = SHARED / "data" / name
+        if not path.exists():
+            pytest.skip(f"{name} is not in the folder `shared` beside this checkout, nor in $DEPICT_SHARED")
+        return path
+
+    return find

@@ -1,11 +1,11 @@
-"""A stream gives what `load` gives, piece by piece, and stops where the file is bad."""
+"""NumPy's files: a stream gives what `load` gives, piece by piece, and stops where the file is bad; options."""
 
 import zipfile
 
 import numpy as np
 import pytest
 
-from depict_jax.data import load, sources, stream
+from depict_jax.data import Reading, images, load, stream
 
 PIXELS = np.random.default_rng(0).integers(256, size=(11, 8, 9), dtype=np.uint8)
 FLOATS = np.random.default_rng(1).random((11, 8, 9, 3))
@@ -14,7 +14,7 @@ ARRAYS = {"grey": PIXELS, "floats": FLOATS, "fortran": np.asfortranarray(PIXELS)
 
 @pytest.fixture(autouse=True)
 def four_at_a_time(monkeypatch):
-    monkeypatch.setattr(sources, "PIECE", 4)
+    monkeypatch.setattr(images, "PIECE", 4)
 
 
 @pytest.mark.parametrize("array", ARRAYS.values(), ids=list(ARRAYS))
@@ -95,3 +95,55 @@ def test_stream_never_unpickles(form, tmp_path):
     np.save(path, objects, allow_pickle=True) if form == "npy" else np.savez(path, x=objects)
     with pytest.raises(ValueError, match="objects are never loaded"):
         list(stream(path))
+
+
+@pytest.mark.parametrize("form", ["npy", "npz"])
+def test_rows_become_images_of_the_shape_given(form, tmp_path):
+    path = tmp_path / f"rows.{form}"
+    rows = PIXELS.reshape(11, -1)
+    np.save(path, rows) if form == "npy" else np.savez(path, x=rows)
+    reading = Reading(image_shape=(8, 9))
+    np.testing.assert_array_equal(load(path, reading).pixels, PIXELS[..., None])
+    pieces = list(stream(path, reading))
+    assert [len(piece) for piece in pieces] == [4, 4, 3]
+    np.testing.assert_array_equal(np.concatenate(pieces), PIXELS[..., None])
+    for shape, sentence in (((8, 8), "72 numbers a row: expected 64"), ((2, 2, 3), "expected 12 for images of 2 x 2 x 3")):
+        for read in (load, lambda *of: list(stream(*of))):
+            with pytest.raises(ValueError, match=sentence):
+                read(path, Reading(image_shape=shape))
+
+
+def test_a_piece_of_large_images_is_small(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "PIECE_BYTES", 2 * PIXELS[0].nbytes + 1)
+    np.save(tmp_path / "images.npy", PIXELS)
+    assert [len(piece) for piece in stream(tmp_path / "images.npy")] == [2, 2, 2, 2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"image_size": ()}, "image_size is empty"),
+        ({"image_size": (8, 8, 3)}, "image_size is 8 8 3"),
+        ({"image_size": (0,)}, "image_size is 0"),
+        ({"image_shape": (64,)}, "image_shape is 64"),
+        ({"fit": "stretch"}, "fit is 'stretch': expected one of pad, crop"),
+        ({"colour": "blue"}, "colour is 'blue'"),
+    ],
+)
+def test_bad_options_are_refused(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Reading(**options)
+
+
+def test_an_option_that_a_source_has_no_use_for_is_refused(tmp_path):
+    np.save(tmp_path / "images.npy", PIXELS)
+    for source, options, name in (
+        (tmp_path / "images.npy", {"strict": True}, "--strict is for folders"),
+        (tmp_path / "images.npy", {"image_size": (8,)}, "--image-size is for folders"),
+        (tmp_path, {"image_shape": (8, 9)}, "--image-shape is for flattened images"),
+        ("digits", {"fit": "crop"}, "--fit is for folders"),
+        ("digits", {"image_shape": (8, 8)}, "--image-shape is for flattened images"),
+    ):
+        for read in (load, stream):
+            with pytest.raises(ValueError, match=name):
+                read(source, Reading(**options))

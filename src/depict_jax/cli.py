@@ -1,20 +1,26 @@
-"""depict-jax fit | predict | score. Nothing heavy is imported before it is needed: --help must not wait for JAX."""
+"""depict-jax fit | predict | score | data. Nothing heavy is imported before it is needed: --help must not wait for JAX."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
+from .reading import Colour, Flag, Reading
 from .settings import Preset, Settings, preset
 
-Flag = tyro.conf.FlagCreatePairsOff[bool]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .data import Images, Stream
+
+SHOWN = 20  # skipped files that are listed; `data info` lists all
 
 
 class _Typed(Settings):
@@ -24,12 +30,22 @@ class _Typed(Settings):
         pass
 
 
+class _TypedReading(Reading):
+    """How folders of pictures and flattened images are read."""
+
+    def __post_init__(self) -> None:
+        pass
+
+    def checked(self) -> Reading:
+        return Reading(**vars(self))
+
+
 @dataclass(frozen=True)
 class Fit:
     """Cluster images and write a run's folder: assignments.csv, report.html, scores, metrics, checkpoints."""
 
     source: Positional[str]
-    """Images: "digits", a .npz file (x or images, optionally y or labels) or a .npy file."""
+    """Images: "digits", a folder of pictures, or a file: .npz, .npy, .h5, .mat, .csv, .parquet or idx."""
     clusters: int
     """Number of clusters K."""
     out: Path
@@ -45,13 +61,14 @@ class Fit:
     """Print nothing but errors."""
     profile: Path | None = None
     """Folder for traces of the second epoch of every stage, to open at ui.perfetto.dev or with xprof."""
+    reading: OmitArgPrefixes[_TypedReading] = field(default_factory=_TypedReading)
     settings: OmitArgPrefixes[_Typed] = field(default_factory=_Typed)
 
     def __call__(self) -> None:
         """Run it."""
         if self.resume and self.overwrite:
             raise ValueError("--resume and --overwrite: expected at most one of them")
-        settings = Settings(**vars(self.settings))
+        settings, reading = Settings(**vars(self.settings)), self.reading.checked()
         from rich.console import Console
 
         _keep_compiled()
@@ -61,7 +78,8 @@ class Fit:
         from .stages import check_job
 
         console = Console(quiet=self.quiet)
-        images = load(self.source)
+        images = load(self.source, reading, console)
+        _list_skipped(console, images)
         architecture = check_job(images.pixels, self.clusters, settings)
         console.print(f"{len(images.pixels)} images from {images.source}, {self.clusters} clusters, into {self.out}")
         with ExitStack() as watchers:
@@ -83,7 +101,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Predict:
-    """Clusters for images never seen: index, cluster, confidence and a probability for each cluster, as CSV."""
+    """Clusters for images never seen: index, name, cluster, confidence and a probability for each cluster, as CSV."""
 
     run: Positional[Path]
     """Folder of a finished run."""
@@ -93,6 +111,7 @@ class Predict:
     """CSV file to write."""
     overwrite: Flag = False
     """Replace the file if it is there."""
+    reading: OmitArgPrefixes[_TypedReading] = field(default_factory=_TypedReading)
 
     def __call__(self) -> None:
         """Run it."""
@@ -100,13 +119,19 @@ class Predict:
             raise ValueError(f"{self.out} is already there: choose another name, or give --overwrite")
         if self.out.is_dir() or not self.out.parent.is_dir():
             raise ValueError(f"{self.out} cannot be written: expected a file in a folder that exists")
+        reading = self.reading.checked()
+        from rich.console import Console
+
         _keep_compiled()
         from .data import stream
         from .estimator import DEPICT
         from .run_folder import write_assignments
 
+        console = Console(stderr=True)
         model = DEPICT.load(self.run)
-        write_assignments(self.out, map(model.predict_proba, stream(self.source)), with_probabilities=True)
+        images = stream(self.source, _as_trained(reading, self.source, model.architecture_.image), console)
+        write_assignments(self.out, map(model.predict_proba, images), True, images.names)
+        _list_skipped(console, images)
 
 
 @dataclass(frozen=True)
@@ -117,19 +142,65 @@ class Score:
     """Folder of a finished run."""
     source: Positional[str]
     """Images with labels, as for fit, of the shape that the run was trained on."""
+    reading: OmitArgPrefixes[_TypedReading] = field(default_factory=_TypedReading)
 
     def __call__(self) -> None:
         """Run it."""
+        reading = self.reading.checked()
+        from rich.console import Console
+
         _keep_compiled()
         from .data import load
         from .estimator import DEPICT
         from .metrics import scores
 
-        images = load(self.source)
+        console = Console(stderr=True)
+        model = DEPICT.load(self.run)
+        images = load(self.source, _as_trained(reading, self.source, model.architecture_.image), console)
+        _list_skipped(console, images)
         if images.labels is None:
-            raise ValueError(f"{images.source} has no labels to score against: expected y or labels in a .npz file")
-        found = scores(images.labels, DEPICT.load(self.run).predict(images.pixels))
+            raise ValueError(
+                f"{images.source} has no labels to score against: expected y or labels in the file, or a folder of "
+                "subfolders with --labels-from-folders"
+            )
+        found = scores(images.labels, model.predict(images.pixels))
         print("  ".join(f"{name.upper()} {value:.4f}" for name, value in found.items()))
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a source holds: images, shape, labels, what was assumed, what was skipped and why, and a hash of it all."""
+
+    action: Positional[Literal["info"]]
+    """What to do."""
+    source: Positional[str]
+    """Images, as for fit."""
+    json: Flag = False
+    """Print one JSON object."""
+    reading: OmitArgPrefixes[_TypedReading] = field(default_factory=_TypedReading)
+
+    def __call__(self) -> None:
+        """Run it."""
+        reading = self.reading.checked()
+        import json
+
+        from rich.console import Console
+
+        from .data import load
+
+        found = load(self.source, reading, Console(stderr=True)).summary()
+        if self.json:
+            print(json.dumps(found, indent=2))
+            return
+        skipped = [f"{entry['name']}: {entry['reason']}" for entry in found["skipped"]]
+        shape = " x ".join(map(str, found["shape"]))
+        labels = "none" if found["labels"] is None else f"{found['labels']} different ones"
+        lines = {**found, "shape": shape, "labels": labels, "notes": found["notes"] or "none", "skipped": skipped or 0}
+        for name, value in lines.items():
+            many = isinstance(value, list)
+            print(f"{name.replace('_', ' '):<13} {len(value) if many else value}")
+            for line in value if many else ():
+                print(f"  {line}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -158,6 +229,7 @@ def _commands(settings: Settings):
         Annotated[Fit, tyro.conf.subcommand("fit", default=fit)]
         | Annotated[Predict, tyro.conf.subcommand("predict")]
         | Annotated[Score, tyro.conf.subcommand("score")]
+        | Annotated[Data, tyro.conf.subcommand("data")]
     )
 
 
@@ -168,6 +240,25 @@ def _preset_in(words: list[str]) -> Settings:
         if name is not None and name in get_args(Preset):  # tyro refuses any other
             return preset(name)
     return Settings()
+
+
+def _as_trained(reading: Reading, source: str, image: tuple[int, int, int]) -> Reading:
+    """Pictures of a folder at the model's size and with its channels, where nothing else is asked for."""
+    if not Path(source).is_dir():
+        return reading
+    colours: dict[int, Colour] = {1: "grey", 3: "rgb"}
+    colour = colours.get(image[2], "auto") if reading.colour == "auto" else reading.colour
+    return replace(reading, image_size=reading.image_size or image[:2], colour=colour)
+
+
+def _list_skipped(console: Console, images: Images | Stream) -> None:
+    """What a folder held beside pictures."""
+    if images.skipped:
+        console.print(f"{len(images.skipped)} skipped:", highlight=False)
+        for name, reason in images.skipped[:SHOWN]:
+            console.print(f"  {name}: {reason}", markup=False, highlight=False, soft_wrap=True)
+        if len(images.skipped) > SHOWN:
+            console.print("  ... (`depict-jax data info` lists all)", highlight=False)
 
 
 def _keep_compiled() -> None:

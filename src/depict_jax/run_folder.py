@@ -3,7 +3,7 @@
 config.json      what was clustered and how
 metrics.jsonl    a line for each epoch
 checkpoints/     states to go on from; the newest is the model
-assignments.csv  index, cluster, confidence
+assignments.csv  index, the file's name where the images are files, cluster, confidence
 scores.json      ACC, NMI and ARI after each stage, where labels exist
 report.html      a page to look at
 """
@@ -15,7 +15,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -151,27 +151,35 @@ def keep_metrics(folder: Path, kept: list[dict[str, Any]]) -> None:
     replace_text(folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
 
 
-def write_assignments(path: Path, chunks: Iterable[np.ndarray], with_probabilities: bool = False) -> None:
-    """A header and a line for each image: index, cluster, confidence and, if asked, a probability for each cluster.
+def write_assignments(
+    path: Path,
+    chunks: Iterable[np.ndarray],
+    with_probabilities: bool = False,
+    image_names: Sequence[str] | None = None,
+) -> None:
+    """A header and a line for each image: index, name, cluster, confidence and, if asked, a probability per cluster.
 
     Args:
         path: of the CSV file; replaced once all is written.
         chunks: probabilities, (n, K) each, in the images' order.
         with_probabilities: add the columns p0 .. p{K-1}.
+        image_names: one for each image; None leaves the column out.
     """
     partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("w", newline="") as file:
+        with partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             index = 0
             for p in chunks:
                 if index == 0:
-                    names = [f"p{k}" for k in range(p.shape[1])] if with_probabilities else []
-                    writer.writerow(["index", "cluster", "confidence", *names])
+                    columns = [f"p{k}" for k in range(p.shape[1])] if with_probabilities else []
+                    named = [] if image_names is None else ["name"]
+                    writer.writerow(["index", *named, "cluster", "confidence", *columns])
                 for row in p:
                     cluster = int(row.argmax())
                     rest = [f"{value:.6g}" for value in row] if with_probabilities else []
-                    writer.writerow([index, cluster, f"{row[cluster]:.6g}", *rest])
+                    name = [] if image_names is None else [image_names[index]]
+                    writer.writerow([index, *name, cluster, f"{row[cluster]:.6g}", *rest])
                     index += 1
         os.replace(partial, path)
     finally:

@@ -78,7 +78,8 @@ def run_into_folder(
             good = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
             raise DivergedError(f"{error}; {good}; try a smaller learning rate") from error
     assert state is not None
-    run_folder.write_assignments(folder / run_folder.ASSIGNMENTS, [np.asarray(state.p)])
+    path = folder / run_folder.ASSIGNMENTS
+    run_folder.write_assignments(path, [np.asarray(state.p)], image_names=images.names)
     from .report import write_report  # matplotlib: only where a report is written
 
     write_report(folder, images, np.asarray(state.p))

@@ -1,6 +1,7 @@
 """Where images come from: every source gives one `Images`."""
 
-from .images import Images, as_pixels
+from ..reading import Reading
+from .images import Images, Skipped, Stream, as_pixels
 from .sources import load, stream
 
-__all__ = ["Images", "as_pixels", "load", "stream"]
+__all__ = ["Images", "Reading", "Skipped", "Stream", "as_pixels", "load", "stream"]

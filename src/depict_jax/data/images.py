@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
+
+PIECE = 5_000  # images that a stream gives at a time,
+PIECE_BYTES = 64_000_000  # or fewer, of large ones
+
+
+class Skipped(NamedTuple):
+    """A file of a source that gave no image."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -16,9 +28,12 @@ class Images:
     `labels` are for evaluation only: training takes `pixels`.
     """
 
-    pixels: np.ndarray  # uint8 (N, H, W, C)
+    pixels: np.ndarray  # uint8 (N, H, W, C); of a folder a read-only np.memmap
     labels: np.ndarray | None  # (N,), or None
     source: str  # where they came from, as the user named it
+    names: tuple[str, ...] | None = None  # of the files, for a folder: N paths relative to it
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()  # what was assumed, a sentence each
 
     @cached_property
     def content_hash(self) -> str:
@@ -26,6 +41,45 @@ class Images:
         digest = hashlib.sha256(repr(self.pixels.shape).encode())
         digest.update(np.ascontiguousarray(self.pixels).data)
         return digest.hexdigest()
+
+    def summary(self) -> dict[str, Any]:
+        """As plain JSON values: source, images (N), shape [H, W, C], labels (how many different ones, None without),
+        notes, skipped (a name and a reason each) and content_hash."""
+        return {
+            "source": self.source,
+            "images": len(self.pixels),
+            "shape": list(self.pixels.shape[1:]),
+            "labels": None if self.labels is None else len(np.unique(self.labels)),
+            "notes": list(self.notes),
+            "skipped": [entry._asdict() for entry in self.skipped],
+            "content_hash": self.content_hash,
+        }
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An iterator over a source's images, a few thousand at a time: uint8 (n, H, W, C), in the source's order."""
+
+    pieces: Iterator[np.ndarray]
+    names: tuple[str, ...] | None = None  # as in `Images`, of all pieces together; so the rest
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self.pieces
+
+    def __next__(self) -> np.ndarray:
+        return next(self.pieces)
+
+
+def piece_starts(n_images: int, image_bytes: int) -> range:
+    """Where the pieces of a stream begin; the step is a piece's length."""
+    return range(0, n_images, max(1, min(PIECE, PIECE_BYTES // max(1, image_bytes))))
+
+
+def in_words(shape: tuple[int, ...]) -> str:
+    """A shape as people write it: 28 x 28 x 1."""
+    return " x ".join(map(str, shape))
 
 
 def as_pixels(images: object) -> np.ndarray:

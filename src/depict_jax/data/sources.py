@@ -1,87 +1,86 @@
-"""From what a user names to `Images`, or to a stream of pixels. A new kind of source is one more reader in each."""
+"""From what a user names to its reader: `Images` whole, or a `Stream` of pixels."""
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.lib import format as npy
 
-from .images import Images, as_pixels
+from ..reading import Reading
+from . import arrays, folders, hdf5, idx, matlab, numbers, tables
+from .images import Images, Stream, as_pixels, piece_starts
 
-PIECE = 5_000  # images that a stream gives at a time
-IMAGES, LABELS = ("x", "images"), ("y", "labels")  # names in a .npz file
+if TYPE_CHECKING:
+    from rich.console import Console
+
+ARRAYS = (".npz", ".npy")
+FILES = {
+    ".h5": hdf5.read,
+    ".hdf5": hdf5.read,
+    ".mat": matlab.read,
+    ".csv": tables.read_csv,
+    ".csv.gz": tables.read_csv,
+    ".parquet": tables.read_parquet,
+    **dict.fromkeys(("idx", "idx.gz", "idx3-ubyte", "idx3-ubyte.gz", "idx1-ubyte", "idx1-ubyte.gz"), idx.read),
+}
+OF_FILES = {"image_shape"}  # options that only flattened images have a use for
 
 
-def load(source: str | Path) -> Images:
+def load(source: str | Path, reading: Reading | None = None, console: Console | None = None) -> Images:
     """The images that `source` names.
 
     Args:
-        source: "digits" (the 1,797 digits inside scikit-learn), or the path of a .npz file (x or images, and
-            optionally y or labels) or of a .npy file.
+        source: a name in `NAMED`; or the path of a folder of pictures, or of a file: .npz (x or images, and
+            optionally y or labels), .npy, HDF5 (.h5, .hdf5), MATLAB (.mat), idx (plain or .gz), .csv (or .csv.gz) or
+            .parquet.
+        reading: what else the user says of the source.
+        console: where a bar is shown while pictures are decoded, if it is a terminal.
 
     Raises:
-        ValueError: a source of unknown kind, a file that is missing, unreadable, or without usable images.
+        ValueError: a source of unknown kind, a file that is missing, unreadable, or without usable images, options
+            that the source has no use for.
         TypeError: images of a dtype that cannot be images.
     """
-    if source == "digits":
-        return _digits()
-    path = _checked(source)
-    if path.suffix.lower() == ".npy":
-        with _opened(path) as array:
-            return Images(as_pixels(array), None, str(path))
-    with _opened(path) as archive:
-        images = _read(archive, path, _image_name(archive, path))
-        label_name = _first(archive, LABELS)
-        labels = None if label_name is None else _read(archive, path, label_name)
-    pixels = as_pixels(images)
-    if labels is not None and labels.shape != (len(pixels),):
-        raise ValueError(f"{path} has labels of shape {labels.shape} for {len(pixels)} images: expected one for each")
-    return Images(pixels, labels, str(path))
+    reading = reading or Reading()
+    if source in NAMED:
+        _refuse_others(source, reading, set())
+        return NAMED[str(source)]()
+    path = _checked(source, reading)
+    if path.is_dir():
+        return folders.load(path, reading, console)
+    if path.suffix.lower() in ARRAYS:
+        return arrays.load(path, reading.image_shape)
+    return numbers.load(_reader(path)(path), str(path), reading.image_shape)
 
 
-def stream(source: str | Path) -> Iterator[np.ndarray]:
+def stream(source: str | Path, reading: Reading | None = None, console: Console | None = None) -> Stream:
     """The images that `source` names, a few thousand at a time, so that memory does not grow with their number.
 
-    Args:
-        source: as `load` takes it. (An array in Fortran order, whose images do not lie one after another, is read
-            whole.)
+    (MATLAB's files and arrays in Fortran order are read whole: their images do not lie one after another.)
 
-    Yields:
-        uint8 (n, H, W, C), in the source's order.
+    Args:
+        source: as for `load`; so the rest.
+        reading: see there.
+        console: see there.
 
     Raises:
-        ValueError, TypeError: as `load`; for a value that is no pixel, when its turn comes.
+        ValueError, TypeError: as `load`; for a value that is no pixel, perhaps only when its turn comes.
     """
-    if source == "digits":
-        yield from _pieces(_digits().pixels)
-        return
-    path = _checked(source)
-    if path.suffix.lower() == ".npy":
-        yield from _pieces(_mapped(path))
-        return
-    with _opened(path) as archive:
-        name = _image_name(archive, path)
-        with archive.zip.open(name if name in archive.zip.namelist() else f"{name}.npy") as member:
-            header = _header(member)
-            if header is None:
-                yield from _pieces(_read(archive, path, name))
-                return
-            shape, dtype = header
-            for start in range(0, shape[0], PIECE):
-                rows = (min(PIECE, shape[0] - start), *shape[1:])
-                size = int(np.prod(rows)) * dtype.itemsize
-                try:
-                    data = member.read(size)
-                except Exception as error:  # as in `_read`
-                    raise ValueError(f"{path}: {name} cannot be read: {_reason(error)}") from error
-                if len(data) < size:
-                    raise ValueError(f"{path}: {name} cannot be read: it ends before image {start + rows[0]}")
-                yield as_pixels(np.frombuffer(data, dtype).reshape(rows))
+    reading = reading or Reading()
+    if source in NAMED:
+        images = load(source, reading)
+        starts = piece_starts(len(images.pixels), images.pixels[0].nbytes)
+        return Stream(
+            (images.pixels[start : start + starts.step] for start in starts), images.names, images.skipped, images.notes
+        )
+    path = _checked(source, reading)
+    if path.is_dir():
+        return folders.stream(path, reading, console)
+    if path.suffix.lower() in ARRAYS:
+        return arrays.stream(path, reading.image_shape)
+    return numbers.stream(_reader(path)(path), reading.image_shape)
 
 
 def _digits() -> Images:
@@ -91,72 +90,37 @@ def _digits() -> Images:
     return Images(as_pixels(digits.images / 16), digits.target.astype(np.int32), "digits")
 
 
-def _checked(source: str | Path) -> Path:
+# A name goes before a file or folder that is called the same (./digits names that one).
+NAMED: dict[str | Path, Callable[[], Images]] = {"digits": _digits}
+
+
+def _checked(source: str | Path, reading: Reading) -> Path:
     path = Path(source)
-    if path.suffix.lower() not in (".npz", ".npy"):
-        raise ValueError(f"source {str(source)!r} is of unknown kind: expected 'digits', or a .npz or .npy file")
+    if path.is_dir():
+        _refuse_others(source, reading, {field for field in reading.given if field not in OF_FILES})
+        return path
+    if path.suffix.lower() not in ARRAYS:
+        _reader(path)
     if not path.is_file():
         raise ValueError(f"source {str(source)!r} is not there, or is not a file: check the path")
+    _refuse_others(source, reading, OF_FILES)
     return path
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """numpy's array or archive, open for as long as the context lasts."""
-    with path.open("rb") as file:
-        try:
-            found = np.load(file, allow_pickle=False)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} cannot be read: {_reason(error)}") from error
-        if isinstance(found, np.ndarray) != (path.suffix.lower() == ".npy"):
-            raise ValueError(f"{path} cannot be read: it is not what its name says; rename it to .npy or .npz")
-        yield found
+def _reader(path: Path) -> Callable[[Path], numbers.Numbers]:
+    name = path.name.lower()
+    for ending, read in FILES.items():
+        if name.endswith(ending):
+            return read
+    raise ValueError(
+        f"source {str(path)!r} is of unknown kind: expected {', '.join(map(repr, NAMED))}, a folder of pictures, or a "
+        "file .npz, .npy, .h5, .mat, .csv, .parquet or idx"
+    )
 
 
-def _mapped(path: Path) -> np.ndarray:
-    try:
-        return npy.open_memmap(path, mode="r")
-    except (ValueError, OSError, EOFError):
-        with _opened(path) as array:  # refuses it in the usual words, or reads what cannot be mapped
-            return array
-
-
-def _first(archive, names: tuple[str, ...]) -> str | None:
-    return next((name for name in names if name in archive.files), None)
-
-
-def _image_name(archive, path: Path) -> str:
-    name = _first(archive, IMAGES)
-    if name is None:
-        raise ValueError(f"{path} holds {', '.join(archive.files) or 'nothing'}: expected images under x or images")
-    return name
-
-
-def _read(archive, path: Path, name: str) -> np.ndarray:
-    try:
-        return archive[name]
-    except Exception as error:  # zlib, zip and numpy each have their own for a damaged member
-        raise ValueError(f"{path}: {name} cannot be read: {_reason(error)}") from error
-
-
-def _header(member) -> tuple[tuple[int, ...], np.dtype] | None:
-    """Shape and dtype of the .npy that `member` is at the start of; None where its images cannot be read in turn."""
-    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    try:
-        shape, in_fortran_order, dtype = readers[npy.read_magic(member)](member)
-    except Exception:  # reading it whole says what is wrong
-        return None
-    in_turn = not in_fortran_order and not dtype.hasobject and len(shape) in (3, 4) and 0 not in shape
-    return (shape, dtype) if in_turn else None
-
-
-def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:
-    as_pixels(array[:1] if array.ndim in (3, 4) and array.size else array)  # refuses what holds no images at all
-    for start in range(0, len(array), PIECE):
-        yield as_pixels(array[start : start + PIECE])
-
-
-def _reason(error: Exception) -> str:
-    if "pickle" in str(error).lower():
-        return "it holds Python objects or is no numpy file; expected plain numbers (objects are never loaded)"
-    return " ".join(str(error).split()) or type(error).__name__
+def _refuse_others(source: str | Path, reading: Reading, used: set[str]) -> None:
+    others = sorted(reading.given - used)
+    if others:
+        option = f"--{others[0].replace('_', '-')}"
+        kind = "flattened images in a file" if others[0] in OF_FILES else "folders of pictures"
+        raise ValueError(f"{option} is for {kind}, and {str(source)!r} is none: leave it out")

@@ -1,0 +1,143 @@
+"""NumPy's own files: .npz and .npy, read whole or in turn. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from .images import Images, Stream, as_pixels, piece_starts
+from .numbers import labels_of, row_shape
+
+IMAGES, LABELS = ("x", "images"), ("y", "labels")  # names in a .npz file
+
+
+def load(path: Path, image_shape: tuple[int, ...] | None) -> Images:
+    """The images in a .npz file (x or images, and optionally y or labels) or a .npy file.
+
+    Args:
+        path: of the file; its suffix says which of the two.
+        image_shape: of the images that the rows of a 2-D array are; None for arrays that have a shape of their own.
+
+    Raises:
+        ValueError, TypeError: as `sources.load`.
+    """
+    if path.suffix.lower() == ".npy":
+        with _opened(path) as array:
+            return Images(_pixels(array, image_shape, path), None, str(path))
+    with _opened(path) as archive:
+        pixels = _pixels(_read(archive, path, _image_name(archive, path)), image_shape, path)
+        name = _first(archive, LABELS)
+        labels = None if name is None else labels_of(_read(archive, path, name), len(pixels), path)
+    return Images(pixels, labels, str(path))
+
+
+def stream(path: Path, image_shape: tuple[int, ...] | None) -> Stream:
+    """As `load`, in pieces. (An array in Fortran order, whose images do not lie one after another, is read whole.)"""
+    return Stream(_pieces(path, image_shape))
+
+
+def _pieces(path: Path, image_shape: tuple[int, ...] | None) -> Iterator[np.ndarray]:
+    if path.suffix.lower() == ".npy":
+        with path.open("rb") as file:
+            header = _header(file, image_shape)
+            if header is not None:
+                yield from _in_turn(file, *header, str(path))
+                return
+        with _opened(path) as array:
+            yield from _cut(_pixels(array, image_shape, path))
+        return
+    with _opened(path) as archive:
+        name = _image_name(archive, path)
+        with archive.zip.open(name if name in archive.zip.namelist() else f"{name}.npy") as member:
+            header = _header(member, image_shape)
+            if header is not None:
+                yield from _in_turn(member, *header, f"{path}: {name}")
+                return
+        yield from _cut(_pixels(_read(archive, path, name), image_shape, path))
+
+
+def _in_turn(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype, where: str) -> Iterator[np.ndarray]:
+    starts = piece_starts(shape[0], math.prod(shape[1:]) * dtype.itemsize)
+    for start in starts:
+        rows = (min(starts.step, shape[0] - start), *shape[1:])
+        size = math.prod(rows) * dtype.itemsize
+        try:
+            data = file.read(size)
+        except Exception as error:  # as in `_read`
+            raise ValueError(f"{where} cannot be read: {_reason(error)}") from error
+        if len(data) < size:
+            raise ValueError(f"{where} cannot be read: it ends before image {start + rows[0]}")
+        yield as_pixels(np.frombuffer(data, dtype).reshape(rows))
+
+
+def _cut(pixels: np.ndarray) -> Iterator[np.ndarray]:
+    starts = piece_starts(len(pixels), math.prod(pixels.shape[1:]))
+    for start in starts:
+        yield pixels[start : start + starts.step]
+
+
+def _pixels(array: np.ndarray, image_shape: tuple[int, ...] | None, path: Path) -> np.ndarray:
+    if image_shape is None:
+        return as_pixels(array)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{path} holds an array of shape {array.shape}: expected a row for each image with --image-shape; leave it out"
+        )
+    return as_pixels(array.reshape(len(array), *row_shape(array.shape[1], image_shape, str(path))))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """numpy's array or archive, open for as long as the context lasts."""
+    with path.open("rb") as file:
+        try:
+            found = np.load(file, allow_pickle=False)
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} cannot be read: {_reason(error)}") from error
+        if isinstance(found, np.ndarray) != (path.suffix.lower() == ".npy"):
+            raise ValueError(f"{path} cannot be read: it is not what its name says; rename it to .npy or .npz")
+        yield found
+
+
+def _first(archive, names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if name in archive.files), None)
+
+
+def _image_name(archive, path: Path) -> str:
+    name = _first(archive, IMAGES)
+    if name is None:
+        raise ValueError(f"{path} holds {', '.join(archive.files) or 'nothing'}: expected images under x or images")
+    return name
+
+
+def _read(archive, path: Path, name: str) -> np.ndarray:
+    try:
+        return archive[name]
+    except Exception as error:  # zlib, zip and numpy each have their own for a damaged member
+        raise ValueError(f"{path}: {name} cannot be read: {_reason(error)}") from error
+
+
+def _header(file: IO[bytes], image_shape: tuple[int, ...] | None) -> tuple[tuple[int, ...], np.dtype] | None:
+    """Shape and dtype of the .npy that `file` is at the start of; None where its images cannot be read in turn."""
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    try:
+        shape, in_fortran_order, dtype = readers[npy.read_magic(file)](file)
+        if image_shape is not None:
+            shape = (shape[0], *row_shape(*shape[1:], image_shape, ""))
+    except Exception:  # reading it whole says what is wrong
+        return None
+    in_turn = not in_fortran_order and not dtype.hasobject and len(shape) in (3, 4) and 0 not in shape
+    return (shape, dtype) if in_turn else None
+
+
+def _reason(error: Exception) -> str:
+    if "pickle" in str(error).lower():
+        return "it holds Python objects or is no numpy file; expected plain numbers (objects are never loaded)"
+    return " ".join(str(error).split()) or type(error).__name__

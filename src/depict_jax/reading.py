@@ -1,0 +1,56 @@
+"""How a source is read, as a user may say it: one dataclass for the library and the command line. Free of NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal, get_args
+
+import tyro
+
+Flag = tyro.conf.FlagCreatePairsOff[bool]
+Fit = Literal["pad", "crop"]
+Colour = Literal["auto", "grey", "rgb"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What may be said about a source beside its name; the defaults fit most.
+
+    Raises:
+        ValueError: sizes that are none, or an unknown word.
+    """
+
+    image_size: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="H [W]")] = None
+    """Folders: height and width that pictures are brought to; one number for squares. Left out: their own size where
+    all have one, else 64 x 64 (for predict and score: what the run was trained on)."""
+    fit: Fit = "pad"
+    """Folders: how a picture of another aspect comes to that size: padded with black, or cropped at its centre."""
+    colour: Colour = "auto"
+    """Folders: "auto" is grey (1 channel) if all pictures are grey, else RGB."""
+    labels_from_folders: Flag = False
+    """Folders: the names of the first subfolders are labels, for the scores only."""
+    strict: Flag = False
+    """Folders: stop at a file that is no readable picture, rather than skip and list it."""
+    image_shape: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="H W [C]")] = None
+    """Flattened images (a row of numbers each): height, width and perhaps channels. Left out: a grey square."""
+
+    def __post_init__(self) -> None:
+        for name, lengths, expected in (
+            ("image_size", (1, 2), "one or two positive integers, height and width"),
+            ("image_shape", (2, 3), "two or three positive integers: height, width, and channels if not 1"),
+        ):
+            value = getattr(self, name)
+            if value is not None and (len(value) not in lengths or not all(_positive(number) for number in value)):
+                raise ValueError(f"{name} is {' '.join(map(str, value)) or 'empty'}: expected {expected}")
+        for name, words in (("fit", get_args(Fit)), ("colour", get_args(Colour))):
+            if getattr(self, name) not in words:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: expected one of {', '.join(words)}")
+
+    @property
+    def given(self) -> set[str]:
+        """The names of the options that differ from their defaults."""
+        return {field.name for field in fields(self) if getattr(self, field.name) != field.default}
+
+
+def _positive(number: object) -> bool:
+    return hasattr(number, "__index__") and not isinstance(number, bool) and number >= 1  # type: ignore[operator]
