@@ -13,7 +13,7 @@ READY := .venv/.ready
 .PHONY: help setup run test test-slow test-reference lint bench bench-step bench-acpic bench-predict bench-startup bench-scaling bench-job-test bench-job-full bench-peers mnist-test digits-table picture clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-zA-Z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## make the virtual environment, with pinned versions
 
@@ -67,6 +67,18 @@ bench-job-full: $(READY)  ## long: the same for all 70,000 images of MNIST
 
 bench-peers: $(READY) .venv-clustpy/.ready  ## long: ClustPy's DEC, IDEC, DCN and N2D on the same images; resumes
 	$(BIN)/python -m experiments.benchmarks.peers
+
+EXPERIMENTS := $(addprefix experiment-,mnist-full mnist-test usps cmu-pie digits frgc ytf)
+.PHONY: $(EXPERIMENTS) experiment-NAME tables
+experiment-NAME:  ## long: one of the paper's data sets (mnist-full, mnist-test, usps, cmu-pie, digits, frgc, ytf), seed by seed; resumes
+	@echo "name a data set: make $(firstword $(EXPERIMENTS))"; exit 2
+
+$(EXPERIMENTS): experiment-%: $(READY)
+	$(BIN)/python -m experiments.run $* $(ARGS)
+	$(BIN)/python -m experiments.tables
+
+tables: $(READY)  ## experiments/RESULTS.md from the results that are there
+	$(BIN)/python -m experiments.tables
 
 mnist-test: $(READY)  ## cluster the MNIST-test of MNIST=file.npz (70,000 rows, the last 10,000 are it) with default settings
 	$(BIN)/python -m experiments.mnist_test $(MNIST)

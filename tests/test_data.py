@@ -107,7 +107,10 @@ def test_rows_become_images_of_the_shape_given(form, tmp_path):
     pieces = list(stream(path, reading))
     assert [len(piece) for piece in pieces] == [4, 4, 3]
     np.testing.assert_array_equal(np.concatenate(pieces), PIXELS[..., None])
-    for shape, sentence in (((8, 8), "72 numbers a row: expected 64"), ((2, 2, 3), "expected 12 for images of 2 x 2 x 3")):
+    for shape, sentence in (
+        ((8, 8), "72 numbers a row: expected 64"),
+        ((2, 2, 3), "expected 12 for images of 2 x 2 x 3"),
+    ):
         for read in (load, lambda *of: list(stream(*of))):
             with pytest.raises(ValueError, match=sentence):
                 read(path, Reading(image_shape=shape))

@@ -1,4 +1,4 @@
-"""HDF5, MATLAB, idx, CSV and parquet: written as others write them, read back pixel by pixel; nothing guessed silently."""
+"""HDF5, MATLAB, idx, CSV, parquet: written as others write them, read back pixel by pixel; nothing guessed silently."""
 
 import gzip
 import re

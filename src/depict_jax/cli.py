@@ -1,4 +1,4 @@
-"""depict-jax fit | predict | score | data. Nothing heavy is imported before it is needed: --help must not wait for JAX."""
+"""depict-jax fit | predict | score | data. Nothing heavy is imported before it is needed: --help must not wait."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class Fit:
     """Cluster images and write a run's folder: assignments.csv, report.html, scores, metrics, checkpoints."""
 
     source: Positional[str]
-    """Images: "digits", a folder of pictures, or a file: .npz, .npy, .h5, .mat, .csv, .parquet or idx."""
+    """Images: a set's name (see `depict-jax data list`), a folder of pictures, or a file: .npz, .npy, .h5, .mat, .csv,
+    .parquet or idx."""
     clusters: int
     """Number of clusters K."""
     out: Path
@@ -169,11 +170,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Data:
-    """What a source holds: images, shape, labels, what was assumed, what was skipped and why, and a hash of it all."""
+    """What there is by name, and what a source holds: images, shape, labels, what was assumed or skipped, a hash."""
 
-    action: Positional[Literal["info"]]
-    """What to do."""
-    source: Positional[str]
+    action: Positional[Literal["list", "info", "prepare"]]
+    """List the named sets; tell what a source holds; get a named set ready, with its download."""
+    source: Positional[str] = ""
     """Images, as for fit."""
     json: Flag = False
     """Print one JSON object."""
@@ -182,10 +183,21 @@ class Data:
     def __call__(self) -> None:
         """Run it."""
         reading = self.reading.checked()
+        if (self.action == "list") == bool(self.source):
+            expected = "no source" if self.source else "a source"
+            raise ValueError(f"data {self.action} {self.source}".rstrip() + f": expected {expected} after it")
         import json
 
         from rich.console import Console
 
+        if self.action == "list":
+            self._list(reading)
+            return
+        if self.action == "prepare":
+            from .data.named import prepare
+
+            print(prepare(self.source, reading.data_dir, reading.manual_dir, sys.stderr.isatty()))
+            return
         from .data import load
 
         found = load(self.source, reading, Console(stderr=True)).summary()
@@ -201,6 +213,21 @@ class Data:
             print(f"{name.replace('_', ' '):<13} {len(value) if many else value}")
             for line in value if many else ():
                 print(f"  {line}")
+
+    def _list(self, reading: Reading) -> None:
+        import json
+
+        from .data.named import catalogue
+
+        rows = [row._asdict() for row in catalogue(reading.data_dir)]
+        if self.json:
+            print(json.dumps(rows, indent=2))
+            return
+        for row in rows:
+            size, missing = " x ".join(map(str, row["shape"])), f"{row['download'] / 1e6:.1f} MB to get"
+            state = "ready" if row["prepared"] else "ask its owner" if row["by_agreement"] else missing
+            what = f"{row['images']:>6} of {size:<11} {row['classes']:>2} classes"
+            print(f"{row['name']:<14} {what}  {state:<14} {row['origin']}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import tyro
@@ -22,7 +23,7 @@ class Reading:
 
     image_size: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="H [W]")] = None
     """Folders: height and width that pictures are brought to; one number for squares. Left out: their own size where
-    all have one, else 64 x 64 (for predict and score: what the run was trained on)."""
+    all have one, else 32 x 32 (for predict and score: what the run was trained on)."""
     fit: Fit = "pad"
     """Folders: how a picture of another aspect comes to that size: padded with black, or cropped at its centre."""
     colour: Colour = "auto"
@@ -33,6 +34,11 @@ class Reading:
     """Folders: stop at a file that is no readable picture, rather than skip and list it."""
     image_shape: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="H W [C]")] = None
     """Flattened images (a row of numbers each): height, width and perhaps channels. Left out: a grey square."""
+
+    data_dir: Path | None = None
+    """Named sets: folder of the prepared ones. Left out: tensorflow-datasets' own."""
+    manual_dir: Path | None = None
+    """Named sets: folder with a set's original files, for a machine without a network."""
 
     def __post_init__(self) -> None:
         for name, lengths, expected in (

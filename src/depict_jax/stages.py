@@ -306,6 +306,11 @@ def initial_assignment(embeddings: np.ndarray, n_clusters: int, settings: Settin
     Raises:
         ValueError: embeddings too alike to give n_clusters clusters.
     """
+    if np.ptp(embeddings, axis=0).max() < 1e-3:
+        raise ValueError(
+            "the autoencoder gives all images the same embedding, its units being saturated: try a smaller "
+            "--pretrain-learning-rate (1e-4), or smaller images (32 x 32)"
+        )
     if settings.initial == "acpic":
         return path_integral_clustering(embeddings, n_clusters)
     return kmeans(embeddings, n_clusters, settings)

@@ -88,7 +88,8 @@ def _pixels(array: np.ndarray, image_shape: tuple[int, ...] | None, path: Path) 
         return as_pixels(array)
     if array.ndim != 2:
         raise ValueError(
-            f"{path} holds an array of shape {array.shape}: expected a row for each image with --image-shape; leave it out"
+            f"{path} holds an array of shape {array.shape}: expected a row for each image with --image-shape; leave it "
+            "out"
         )
     return as_pixels(array.reshape(len(array), *row_shape(array.shape[1], image_shape, str(path))))
 
@@ -130,7 +131,8 @@ def _header(file: IO[bytes], image_shape: tuple[int, ...] | None) -> tuple[tuple
     try:
         shape, in_fortran_order, dtype = readers[npy.read_magic(file)](file)
         if image_shape is not None:
-            shape = (shape[0], *row_shape(*shape[1:], image_shape, ""))
+            n_images, length = shape
+            shape = (n_images, *row_shape(length, image_shape, ""))
     except Exception:  # reading it whole says what is wrong
         return None
     in_turn = not in_fortran_order and not dtype.hasobject and len(shape) in (3, 4) and 0 not in shape

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from PIL import Image
     from rich.console import Console
 
-DEFAULT_SIZE = (64, 64)  # of pictures that have no size in common
+DEFAULT_SIZE = (32, 32)  # of pictures that have no size in common: the paper's for faces
 LARGEST = 512  # longer side that pictures may have in common to be left as they are
 AT_ONCE = 256  # pictures handed to the threads at a time
 LAYOUT = 1  # of a cache entry
-# Pillow's formats that are not read: EPS would start Ghostscript, WMF Windows' own renderer; the others are not pictures.
+# Pillow's formats that are not read: EPS would start Ghostscript, WMF Windows' renderer; the others are no pictures.
 REFUSED = {"EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR"}
 
 

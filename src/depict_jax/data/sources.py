@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..reading import Reading
 from . import arrays, folders, hdf5, idx, matlab, numbers, tables
-from .images import Images, Stream, as_pixels, piece_starts
+from .images import Images, Stream, piece_starts
+from .named import is_name, load_named
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,18 +25,20 @@ FILES = {
     ".parquet": tables.read_parquet,
     **dict.fromkeys(("idx", "idx.gz", "idx3-ubyte", "idx3-ubyte.gz", "idx1-ubyte", "idx1-ubyte.gz"), idx.read),
 }
-OF_FILES = {"image_shape"}  # options that only flattened images have a use for
+OF_FILES = {"image_shape"}  # options that only flattened images have a use for,
+OF_NAMES = {"data_dir", "manual_dir"}  # and only named sets
 
 
 def load(source: str | Path, reading: Reading | None = None, console: Console | None = None) -> Images:
     """The images that `source` names.
 
     Args:
-        source: a name in `NAMED`; or the path of a folder of pictures, or of a file: .npz (x or images, and
+        source: the name of a set (`depict-jax data list`), which goes before a file or folder that is called the same
+            (./digits names that one); or the path of a folder of pictures, or of a file: .npz (x or images, and
             optionally y or labels), .npy, HDF5 (.h5, .hdf5), MATLAB (.mat), idx (plain or .gz), .csv (or .csv.gz) or
             .parquet.
         reading: what else the user says of the source.
-        console: where a bar is shown while pictures are decoded, if it is a terminal.
+        console: where a bar is shown while pictures are decoded or a set is downloaded, if it is a terminal.
 
     Raises:
         ValueError: a source of unknown kind, a file that is missing, unreadable, or without usable images, options
@@ -44,9 +46,10 @@ def load(source: str | Path, reading: Reading | None = None, console: Console | 
         TypeError: images of a dtype that cannot be images.
     """
     reading = reading or Reading()
-    if source in NAMED:
-        _refuse_others(source, reading, set())
-        return NAMED[str(source)]()
+    if is_name(str(source)):
+        _refuse_others(source, reading, OF_NAMES)
+        shown = sys.stderr.isatty() if console is None else console.is_terminal and not console.quiet
+        return load_named(str(source), reading.data_dir, reading.manual_dir, shown)
     path = _checked(source, reading)
     if path.is_dir():
         return folders.load(path, reading, console)
@@ -69,8 +72,8 @@ def stream(source: str | Path, reading: Reading | None = None, console: Console 
         ValueError, TypeError: as `load`; for a value that is no pixel, perhaps only when its turn comes.
     """
     reading = reading or Reading()
-    if source in NAMED:
-        images = load(source, reading)
+    if is_name(str(source)):
+        images = load(source, reading, console)
         starts = piece_starts(len(images.pixels), images.pixels[0].nbytes)
         return Stream(
             (images.pixels[start : start + starts.step] for start in starts), images.names, images.skipped, images.notes
@@ -83,21 +86,10 @@ def stream(source: str | Path, reading: Reading | None = None, console: Console 
     return numbers.stream(_reader(path)(path), reading.image_shape)
 
 
-def _digits() -> Images:
-    from sklearn.datasets import load_digits  # heavy, and only this source needs it
-
-    digits = load_digits()
-    return Images(as_pixels(digits.images / 16), digits.target.astype(np.int32), "digits")
-
-
-# A name goes before a file or folder that is called the same (./digits names that one).
-NAMED: dict[str | Path, Callable[[], Images]] = {"digits": _digits}
-
-
 def _checked(source: str | Path, reading: Reading) -> Path:
     path = Path(source)
     if path.is_dir():
-        _refuse_others(source, reading, {field for field in reading.given if field not in OF_FILES})
+        _refuse_others(source, reading, reading.given - OF_FILES - OF_NAMES)
         return path
     if path.suffix.lower() not in ARRAYS:
         _reader(path)
@@ -113,8 +105,8 @@ def _reader(path: Path) -> Callable[[Path], numbers.Numbers]:
         if name.endswith(ending):
             return read
     raise ValueError(
-        f"source {str(path)!r} is of unknown kind: expected {', '.join(map(repr, NAMED))}, a folder of pictures, or a "
-        "file .npz, .npy, .h5, .mat, .csv, .parquet or idx"
+        f"source {str(path)!r} is of unknown kind: expected a name that `depict-jax data list` shows, a folder of "
+        "pictures, or a file .npz, .npy, .h5, .mat, .csv, .parquet or idx"
     )
 
 
@@ -122,5 +114,6 @@ def _refuse_others(source: str | Path, reading: Reading, used: set[str]) -> None
     others = sorted(reading.given - used)
     if others:
         option = f"--{others[0].replace('_', '-')}"
-        kind = "flattened images in a file" if others[0] in OF_FILES else "folders of pictures"
+        kinds = {**dict.fromkeys(OF_FILES, "flattened images in a file"), **dict.fromkeys(OF_NAMES, "named sets")}
+        kind = kinds.get(others[0], "folders of pictures")
         raise ValueError(f"{option} is for {kind}, and {str(source)!r} is none: leave it out")

@@ -53,7 +53,9 @@ def read_csv(path: Path) -> Numbers:
                 yield _columns(batch, pixels, path)
 
     # Arrow has to be asked how many rows there are; the labels come with the answer
-    counted = [value for batch in batches([names[0] if label is None else label]) for value in batch.column(0).to_pylist()]
+    counted = [
+        value for batch in batches([names[0] if label is None else label]) for value in batch.column(0).to_pylist()
+    ]
 
     def labels() -> np.ndarray | None:
         if label is None:

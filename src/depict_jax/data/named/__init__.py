@@ -126,9 +126,7 @@ def load_named(
         return _read_stock(name, _prepared_stock(name, data_dir, manual_dir, progress))
     named = _named(name)
     if not named.splits:
-        from ..sources import load
-
-        return load(name)
+        return _digits()
     folder = prepare(name, data_dir, manual_dir, progress)
     from .builder import NamedImages
 
@@ -150,6 +148,13 @@ def load_named(
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{folder} cannot be read: {reason}; delete it, and it is prepared anew") from error
     return Images(pixels, labels, name)
+
+
+def _digits() -> Images:
+    from sklearn.datasets import load_digits  # heavy, and only this set needs it
+
+    digits = load_digits()
+    return Images(as_pixels(digits.images / 16), digits.target.astype(np.int32), "digits")
 
 
 def _named(name: str) -> Named:
