@@ -101,9 +101,10 @@ _TABLE = "likely, the N x K table no longer fits the processor's cache; and at s
 
 # Why a piece may grow faster than in proportion, by piece and the field that grows. Said only where it does.
 REASONS = {
-    ("acpic", "images"): "a merge costs in proportion to its two groups' edges, and with K fixed the groups grow with "
-    "N: N log N where groups of like size merge, N^2 at worst, where one group swallows the others. The neighbour "
-    "search is a tree's, which costs some N log N in few dimensions.",
+    ("acpic", "images"): "its neighbour search does (next line); without it the merges remain, each in proportion to "
+    "its two groups' edges: N log N where groups of like size merge, N^2 at worst, where one swallows the others.",
+    ("neighbors", "images"): "it is exact, by a k-d tree; in as many as ten dimensions a tree can leave out few of its "
+    "leaves before N is very large, so that the cost lies between N log N and the N^2 of comparing every pair.",
     ("kmeans", "images"): "a round is in proportion to N, but the rounds until nothing moves become more, up to "
     "scikit-learn's 300; a sort (the count of distinct embeddings) adds N log N.",
     ("exact", "images"): "a round is in proportion to N, and how many rounds Sinkhorn takes depends on P, not on N; "
@@ -114,7 +115,8 @@ REASONS = {
     "of samples (N^2 K) instead of using a tree.",
     ("kmeans", "clusters"): "K means of K numbers each: a round is in proportion to N K^2.",
     ("joint_epoch", "side"): "work is in proportion to the pixels, the square of the side: a slope of 2 is linear.",
-    ("predict", "side"): "work is in proportion to the pixels, the square of the side: a slope of 2 is linear.",
+    ("predict", "side"): "work is in proportion to the pixels; likely, the maps of the hundred images of a call no "
+    "longer fit the processor's cache at the largest size.",
     ("content_hash", "side"): "work is in proportion to the pixels, the square of the side: a slope of 2 is linear.",
     ("check_job", "clusters"): "it looks at images until K of them differ.",
 }
