@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
-from depict_jax.data import Reading, cache, folders, load, stream
+from depict_jax.data import Reading, cache, folders, images, load, stream
 
 GREY = np.random.default_rng(0).integers(256, size=(6, 8, 10), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(256, size=(8, 10, 3), dtype=np.uint8)
@@ -254,8 +254,6 @@ def test_a_damaged_cache_is_made_anew(folder, own_cache):
 
 
 def test_a_stream_gives_what_load_gives(folder, monkeypatch):
-    from depict_jax.data import images
-
     monkeypatch.setattr(images, "PIECE", 4)
     for number, image in enumerate(GREY):
         png(image, folder / f"{number}.png")
@@ -274,3 +272,137 @@ def test_real_faces_as_pgm_files_are_the_set_they_came_from(real_data, folder):
     numbers = [int(Path(name).stem) for name in found.names]
     np.testing.assert_array_equal(found.pixels, whole.pixels[numbers])
     assert found.labels.tolist() == [str(whole.labels[number]) for number in numbers]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_on_its_side_has_the_size_it_shows(orientation, folder):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    png(COLOUR, folder / "a.jpg", exif=exif)
+    with Image.open(folder / "a.jpg") as stored:
+        upright = np.asarray(ImageOps.exif_transpose(stored))
+    assert upright.shape == ((10, 8, 3) if orientation >= 5 else (8, 10, 3))
+    np.testing.assert_array_equal(only(folder), upright)
+
+
+def test_a_large_jpeg_is_close_to_what_it_shows(folder):
+    """It is decoded at a fraction of its size: the result must be the picture all the same."""
+    y, x = np.mgrid[:1600, :1600] / 1600
+    picture = (127 + 120 * np.sin(6 * x) * np.cos(5 * y)).astype(np.uint8)
+    png(picture, folder / "a.jpg", quality=95)
+    expected = np.asarray(Image.fromarray(picture).resize((32, 32)), int)
+    assert np.abs(only(folder, image_size=(32,))[..., 0] - expected).max() <= 3
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 40), (40, 20), (300, 1), (1, 300)])
+@pytest.mark.parametrize("size", [(16, 16), (8, 24)])
+def test_a_padded_picture_is_in_the_middle_and_never_vanishes(height, width, size, folder):
+    png(np.full((height, width), 200, np.uint8), folder / "a.png")
+    padded = only(folder, image_size=size)[..., 0]
+    scale = min(size[0] / height, size[1] / width)
+    assert padded.shape == size and set(np.unique(padded)) <= {0, 200}
+    rows, columns = np.nonzero(padded)
+    assert np.ptp(rows) + 1 == max(1, round(height * scale)) and np.ptp(columns) + 1 == max(1, round(width * scale))
+    assert abs(size[0] - 1 - rows.min() - rows.max()) <= 1 and abs(size[1] - 1 - columns.min() - columns.max()) <= 1
+    assert (only(folder, image_size=size, fit="crop") == 200).all()
+
+
+def test_photos_are_not_left_at_thousands_of_pixels(folder):
+    png(np.zeros((600, 20), np.uint8), folder / "a.png")
+    found = load(folder)
+    assert found.pixels.shape[1:3] == folders.DEFAULT_SIZE
+    assert any(note.startswith("all are 600 x 20: brought to") for note in found.notes)
+
+
+def test_grey_in_three_channels_is_grey_unless_forced(folder):
+    png(GREY[0, ..., None].repeat(3, axis=-1), folder / "a.png")
+    np.testing.assert_array_equal(only(folder), GREY[0, ..., None])
+    np.testing.assert_array_equal(only(folder, colour="rgb"), GREY[0, ..., None].repeat(3, axis=-1))
+
+
+def test_the_grey_ones_so_far_are_widened_in_pieces(folder, monkeypatch):
+    monkeypatch.setattr(images, "PIECE", 2)
+    for number, image in enumerate(GREY):
+        png(image, folder / f"{number}.png")
+    png(COLOUR, folder / "last.png")
+    found = load(folder).pixels
+    np.testing.assert_array_equal(found[:6], GREY[..., None].repeat(3, axis=-1))
+    np.testing.assert_array_equal(found[6], COLOUR)
+
+
+def test_a_transparent_colour_of_a_palette_shows_white(folder):
+    levels = GREY[0] // 64
+    picture = Image.fromarray(levels, "P")
+    picture.putpalette([0, 0, 0, 250, 10, 10, 10, 250, 10, 10, 10, 250])
+    picture.save(folder / "a.png", transparency=0)
+    found = only(folder)
+    assert (found[levels == 0] == 255).all() and (found[levels == 1] == (250, 10, 10)).all()
+
+
+def test_pipes_postscript_and_half_bombs_are_skipped(folder):
+    """A pipe would be waited for, PostScript be run; at 100 million pixels Pillow itself would only warn."""
+    png(GREY[0], folder / "good.png")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "run.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    header = (10_000).to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    large = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    (folder / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + large)
+    Image.fromarray(GREY[0].astype(np.int32) * 2**16).save(folder / "wide.tif")
+    found = load(folder)
+    assert found.names == ("good.png",)
+    reasons = {entry.name: entry.reason for entry in found.skipped}
+    assert set(reasons) == {"pipe.png", "run.eps", "large.png", "wide.tif"}
+    assert reasons["pipe.png"] == "a device or a pipe" and reasons["run.eps"] == "not a picture"
+    assert "decompression bomb" in reasons["large.png"] and "8 or 16 bits" in reasons["wide.tif"]
+
+
+def test_strict_stops_at_what_the_cache_knows_to_be_none(folder):
+    junk(folder)
+    load(folder)
+    with pytest.raises(ValueError, match=r"bomb.png is .*leave out --strict"):
+        load(folder, Reading(strict=True))
+
+
+def test_a_name_that_is_no_text_is_read_and_can_be_written(folder):
+    png(GREY[0], folder / "a.png")
+    os.rename(folder / "a.png", os.fsencode(folder) + b"/b\xff.png")
+    found = load(folder)
+    assert found.names == ("b\\xff.png",)
+    np.testing.assert_array_equal(found.pixels[0, ..., 0], GREY[0])
+
+
+def test_equal_folders_in_two_places_have_a_cache_each():
+    files = [folders.File("a.png", 10, 1, 1)]
+    keys = {folders._key(Path(root), files, Reading()) for root in ("/a", "/b", "/a")}
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize("name", [cache.PIXELS, cache.ABOUT])
+def test_a_cache_with_a_file_lost_is_made_anew(name, folder, own_cache):
+    png(GREY[0], folder / "a.png")
+    load(folder)
+    (lost,) = own_cache.rglob(name)
+    lost.unlink()
+    np.testing.assert_array_equal(only(folder)[..., 0], GREY[0])
+    assert lost.exists() and len(list((own_cache / "pictures").iterdir())) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_named(folder, own_cache):
+    png(GREY[0], folder / "a.png")
+    (own_cache / "pictures").write_text("in the way")
+    with pytest.raises(ValueError, match=r"pictures cannot be kept in .*make room there"):
+        load(folder)
+
+
+def test_two_at_once_share_what_the_faster_made(folder, own_cache, monkeypatch):
+    png(GREY[0], folder / "a.png")
+    whole = cache.Writer.finish
+
+    def finish(self, about):
+        monkeypatch.setattr(cache.Writer, "finish", whole)
+        np.testing.assert_array_equal(load(folder).pixels[0, ..., 0], GREY[0])  # another process, done before
+        whole(self, about)
+
+    monkeypatch.setattr(cache.Writer, "finish", finish)
+    np.testing.assert_array_equal(only(folder)[..., 0], GREY[0])
+    assert len(list((own_cache / "pictures").iterdir())) == 1
