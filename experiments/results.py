@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from depict_jax.run_folder import Config
+from depict_jax.run_folder import Config, write_json
 from experiments.benchmarks import record
 
 PROJECT = record.PROJECT
@@ -24,9 +24,7 @@ def write(found: dict[str, Any]) -> None:
     """Write one result, whole or not at all."""
     path = path_of(found["dataset"], found["method"], found["variant"], found["seed"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(found, indent=1) + "\n")
-    partial.replace(path)
+    write_json(path, found)
 
 
 def read_all() -> list[dict[str, Any]]:

@@ -24,9 +24,10 @@ from depict_jax.networks import Depict
 from depict_jax.objectives import clustering_objective
 from depict_jax.progress import Display
 from depict_jax.run_folder import Config
+from depict_jax.runner import answer_after
 from depict_jax.settings import Settings
-from depict_jax.stages import JOINT, STAGES, RunState, check_job, kmeans
-from depict_jax.training import Loss, predict, validation_loss
+from depict_jax.stages import STAGES, RunState, check_job
+from depict_jax.training import Loss, validation_loss
 from experiments import presets, results
 from experiments.store import Trained, trained
 from experiments.variants import VARIANTS, settings_of
@@ -87,7 +88,7 @@ def result(
     config = Config(images.source, images.content_hash, len(images.pixels), architecture, settings)
     return {
         "scores": {
-            AFTER[name]: scores(labels, assignment(name, state, images, architecture, settings))
+            AFTER[name]: scores(labels, answer_after(name, state, images, architecture, settings))
             for name, state in run.ends.items()
         },
         "seconds": after,
@@ -97,16 +98,6 @@ def result(
     }
 
 
-def assignment(
-    name: str, state: RunState, images: Images, architecture: Architecture, settings: Settings
-) -> np.ndarray:
-    """What a stage's end would answer if it were the last; after pretraining, k-means on the embeddings."""
-    if name == "pretrain":
-        embeddings, _ = predict(Depict(architecture), state.train.variables, images.pixels)
-        return kmeans(embeddings, architecture.n_clusters, settings)
-    return state.assignment if name == "initial" else np.asarray(state.p).argmax(axis=1)
-
-
 def objective(state: RunState, images: Images, architecture: Architecture, settings: Settings) -> float:
     """L_R + gamma L_E of a finished run, without noise: what seeds are compared by, since it needs no label."""
     weights = (1.0, *(settings.hidden_weight,) * len(architecture.convolutions))
@@ -114,8 +105,6 @@ def objective(state: RunState, images: Images, architecture: Architecture, setti
     q = target_distribution(state.p, settings.prior, settings.rule, settings.prior_weight, settings.sharpness)
     return reconstruction + settings.clustering_weight * float(clustering_objective(q, state.p, settings.prior))
 
-
-assert STAGES[JOINT] in AFTER
 
 if __name__ == "__main__":
     main()

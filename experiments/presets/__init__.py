@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from importlib import import_module
-from pathlib import Path
 
 from depict_jax.data import Images, load
 from depict_jax.settings import Initial
+from experiments.benchmarks.record import SHARED
 
 NAMES = ("mnist-full", "mnist-test", "usps", "cmu-pie", "digits", "frgc", "ytf")
-# Files that hold several sets' images, where they are at hand; else the set's own name is asked for.
-SHARED = Path(os.environ.get("DEPICT_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class Preset:
     clusters: int
     initial: Initial  # the paper's initial assignment for this set
     source: str  # for depict_jax.data.load
-    file: str = ""  # in SHARED/data, if the images lie there
+    file: str = ""  # in SHARED/data, taken instead of the source where it lies there
     first: int = 0  # row of `file` at which the set begins
     seeds: int = 5
     published: tuple[float, float] | None = None  # ACC and NMI that the paper reports

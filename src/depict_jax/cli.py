@@ -199,13 +199,14 @@ class Data:
             print(prepare(self.source, reading.data_dir, reading.manual_dir, sys.stderr.isatty()))
             return
         from .data import load
+        from .data.images import in_words
 
         found = load(self.source, reading, Console(stderr=True)).summary()
         if self.json:
             print(json.dumps(found, indent=2))
             return
         skipped = [f"{entry['name']}: {entry['reason']}" for entry in found["skipped"]]
-        shape = " x ".join(map(str, found["shape"]))
+        shape = in_words(found["shape"])
         labels = "none" if found["labels"] is None else f"{found['labels']} different ones"
         lines = {**found, "shape": shape, "labels": labels, "notes": found["notes"] or "none", "skipped": skipped or 0}
         for name, value in lines.items():
@@ -217,6 +218,7 @@ class Data:
     def _list(self, reading: Reading) -> None:
         import json
 
+        from .data.images import in_words
         from .data.named import catalogue
 
         rows = [row._asdict() for row in catalogue(reading.data_dir)]
@@ -224,7 +226,7 @@ class Data:
             print(json.dumps(rows, indent=2))
             return
         for row in rows:
-            size, missing = " x ".join(map(str, row["shape"])), f"{row['download'] / 1e6:.1f} MB to get"
+            size, missing = in_words(row["shape"]), f"{row['download'] / 1e6:.1f} MB to get"
             state = "ready" if row["prepared"] else "ask its owner" if row["by_agreement"] else missing
             what = f"{row['images']:>6} of {size:<11} {row['classes']:>2} classes"
             print(f"{row['name']:<14} {what}  {state:<14} {row['origin']}")

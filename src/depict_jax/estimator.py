@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import run_folder
 from .checkpoints import Checkpoints
 from .data import Images, as_pixels
+from .data.images import in_words
 from .networks import Depict
 from .run_folder import Config
 from .runner import load_finished
@@ -207,13 +208,9 @@ class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
         pixels = as_pixels(X)
         if pixels.shape[1:] != self.architecture_.image:
             raise ValueError(
-                f"images are {_shape(pixels.shape[1:])}: expected {_shape(self.architecture_.image)}, as trained on"
+                f"images are {in_words(pixels.shape[1:])}: expected {in_words(self.architecture_.image)}, as trained on"
             )
         return predict(Depict(self.architecture_), self._state.train.variables, pixels)
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(size) for size in shape)
 
 
 def _display(verbose: bool):

@@ -68,7 +68,8 @@ def run_into_folder(
                     run_folder.append_metrics(folder, event.record())
                     unsaved += event.seconds
                 elif images.labels is not None:
-                    found[event.stage] = scores(images.labels, _assignment(event, images, architecture, settings))
+                    answer = answer_after(event.stage, event.state, images, architecture, settings)
+                    found[event.stage] = scores(images.labels, answer)
                     run_folder.write_json(folder / run_folder.SCORES, found)
                 if isinstance(event, StageEnd) or unsaved > SECONDS_BETWEEN_SAVES:
                     saved.save(state)
@@ -84,6 +85,24 @@ def run_into_folder(
 
     write_report(folder, images, np.asarray(state.p))
     return found
+
+
+def answer_after(
+    stage: str, state: RunState, images: Images, architecture: Architecture, settings: Settings
+) -> np.ndarray:
+    """The clusters (N,) that a stage's end would answer if it were the last; after pretraining, k-means' on embeddings.
+
+    Args:
+        stage: its name, as in `stages.STAGES`.
+        state: at its end.
+        images: what is clustered; their labels are not read.
+        architecture: the network.
+        settings: the hyperparameters.
+    """
+    if stage == "pretrain":
+        embeddings, _ = predict(Depict(architecture), state.train.variables, images.pixels)
+        return kmeans(embeddings, architecture.n_clusters, settings)
+    return state.assignment if stage == "initial" else np.asarray(state.p).argmax(axis=1)
 
 
 def load_finished(folder: Path) -> tuple[Config, RunState]:
@@ -108,11 +127,3 @@ def _known(records: list[dict], state: RunState | None) -> list[dict]:
         return []
     reached = (int(state.stage), int(state.epoch))
     return [record for record in records if (STAGES.index(record["stage"]), record["epoch"]) <= reached]
-
-
-def _assignment(event: StageEnd, images: Images, architecture: Architecture, settings: Settings) -> np.ndarray:
-    """What a stage's end would answer if it were the last; after pretraining, k-means on the embeddings."""
-    if event.stage == "pretrain":
-        embeddings, _ = predict(Depict(architecture), event.state.train.variables, images.pixels)
-        return kmeans(embeddings, architecture.n_clusters, settings)
-    return event.state.assignment if event.stage == "initial" else np.asarray(event.state.p).argmax(axis=1)

@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
-from .images import Images, Stream, as_pixels, piece_starts
+from .images import Images, Stream, as_pixels, cut, piece_starts
 from .numbers import labels_of, row_shape
 
 IMAGES, LABELS = ("x", "images"), ("y", "labels")  # names in a .npz file
@@ -51,7 +51,7 @@ def _pieces(path: Path, image_shape: tuple[int, ...] | None) -> Iterator[np.ndar
                 yield from _in_turn(file, *header, str(path))
                 return
         with _opened(path) as array:
-            yield from _cut(_pixels(array, image_shape, path))
+            yield from cut(_pixels(array, image_shape, path))
         return
     with _opened(path) as archive:
         name = _image_name(archive, path)
@@ -60,7 +60,7 @@ def _pieces(path: Path, image_shape: tuple[int, ...] | None) -> Iterator[np.ndar
             if header is not None:
                 yield from _in_turn(member, *header, f"{path}: {name}")
                 return
-        yield from _cut(_pixels(_read(archive, path, name), image_shape, path))
+        yield from cut(_pixels(_read(archive, path, name), image_shape, path))
 
 
 def _in_turn(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype, where: str) -> Iterator[np.ndarray]:
@@ -75,12 +75,6 @@ def _in_turn(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype, where: st
         if len(data) < size:
             raise ValueError(f"{where} cannot be read: it ends before image {start + rows[0]}")
         yield as_pixels(np.frombuffer(data, dtype).reshape(rows))
-
-
-def _cut(pixels: np.ndarray) -> Iterator[np.ndarray]:
-    starts = piece_starts(len(pixels), math.prod(pixels.shape[1:]))
-    for start in starts:
-        yield pixels[start : start + starts.step]
 
 
 def _pixels(array: np.ndarray, image_shape: tuple[int, ...] | None, path: Path) -> np.ndarray:

@@ -77,6 +77,13 @@ def piece_starts(n_images: int, image_bytes: int) -> range:
     return range(0, n_images, max(1, min(PIECE, PIECE_BYTES // max(1, image_bytes))))
 
 
+def cut(array: np.ndarray) -> Iterator[np.ndarray]:
+    """The pieces of an array whose first axis counts images, none empty."""
+    starts = piece_starts(len(array), array[0].nbytes)
+    for start in starts:
+        yield array[start : start + starts.step]
+
+
 def in_words(shape: tuple[int, ...]) -> str:
     """A shape as people write it: 28 x 28 x 1."""
     return " x ".join(map(str, shape))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from .images import in_words, piece_starts
+from .images import cut, in_words
 from .numbers import LABELS, Numbers, find, find_images, in_a_sentence
 
 PLAIN = {"double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
@@ -29,13 +28,14 @@ def read(path: Path) -> Numbers:
     axis, note = _axis(images.shape, None if labels is None else labels.size, where)
     images = np.moveaxis(images, axis, 0)
 
-    def pieces() -> Iterator[np.ndarray]:
-        starts = piece_starts(len(images), images[0].nbytes)
-        for start in starts:
-            yield images[start : start + starts.step]
-
     return Numbers(
-        where, images.shape, images.dtype, pieces, lambda: labels, columns_first=True, notes=(note,) if note else ()
+        where,
+        images.shape,
+        images.dtype,
+        lambda: cut(images),
+        lambda: labels,
+        columns_first=True,
+        notes=(note,) if note else (),
     )
 
 

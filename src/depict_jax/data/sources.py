@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..reading import Reading
 from . import arrays, folders, hdf5, idx, matlab, numbers, tables
-from .images import Images, Stream, piece_starts
+from .images import Images, Stream, cut
 from .named import is_name, load_named
 
 if TYPE_CHECKING:
@@ -74,10 +74,7 @@ def stream(source: str | Path, reading: Reading | None = None, console: Console 
     reading = reading or Reading()
     if is_name(str(source)):
         images = load(source, reading, console)
-        starts = piece_starts(len(images.pixels), images.pixels[0].nbytes)
-        return Stream(
-            (images.pixels[start : start + starts.step] for start in starts), images.names, images.skipped, images.notes
-        )
+        return Stream(cut(images.pixels), images.names, images.skipped, images.notes)
     path = _checked(source, reading)
     if path.is_dir():
         return folders.stream(path, reading, console)
