@@ -34,13 +34,14 @@ def read(path: Path) -> Numbers:
     there = beside is not None and beside.is_file()
 
     def read_labels() -> np.ndarray | None:
-        return np.concatenate(list(_pieces(beside))) if there and beside is not None else None
+        return np.concatenate(list(items(beside))) if there and beside is not None else None
 
     note = "" if beside is None else f"labels from {beside.name}" if there else f"no labels: {beside.name} is not there"
-    return Numbers(str(path), shape, dtype, lambda: _pieces(path), read_labels, notes=(note,) if note else ())
+    return Numbers(str(path), shape, dtype, lambda: items(path), read_labels, notes=(note,) if note else ())
 
 
-def _pieces(path: Path) -> Iterator[np.ndarray]:
+def items(path: Path) -> Iterator[np.ndarray]:
+    """What an idx file holds, images or labels, a few thousand at a time; errors as `read`."""
     with in_a_sentence(path, *DAMAGE), _opened(path) as file:
         shape, dtype = _header(file, path)
         starts = piece_starts(shape[0], math.prod(shape[1:]) * dtype.itemsize)

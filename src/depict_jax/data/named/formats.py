@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from .. import hdf5, idx
 from ..images import as_pixels
 
 
@@ -29,7 +28,7 @@ def read_images(paths: Sequence[Path], kind: str, shape: tuple[int, int, int]) -
     """
     try:
         if kind == ".gz":
-            images, labels = map(_read_idx, paths)
+            images, labels = (np.concatenate(list(idx.items(path))) for path in paths)
         else:
             images, labels = {".mat": _read_mat, ".h5": _read_hdf5}[kind](paths[0], shape)
             # MATLAB counts from 1; where it counts ten digits, its tenth is the 0
@@ -45,18 +44,6 @@ def read_images(paths: Sequence[Path], kind: str, shape: tuple[int, int, int]) -
         where = " and ".join(map(str, paths))
         raise ValueError(f"{where} cannot be read: {reason}; take it away and try again") from error
     return pixels, labels
-
-
-def _read_idx(path: Path) -> np.ndarray:
-    with gzip.open(path) as file:
-        data = file.read()
-    if len(data) < 4 or data[:3] != b"\0\0\x08":
-        raise ValueError(f"{path.name} is no idx file of bytes")
-    start = 4 + 4 * data[3]
-    shape = tuple(np.frombuffer(data[4:start], ">u4").tolist())
-    if len(data) != start + math.prod(shape):
-        raise ValueError(f"{path.name} holds {len(data) - start} bytes of data instead of {math.prod(shape)}")
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
 def _read_mat(path: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -75,12 +62,11 @@ def _read_mat(path: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.n
 
 
 def _read_hdf5(path: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        import h5py
-    except ImportError:
-        raise ValueError("HDF5 files need h5py: pip install h5py") from None
-    with h5py.File(path) as file:
-        return np.moveaxis(np.asarray(file["data"]), 1, -1), np.asarray(file["labels"])
+    found = hdf5.read(path)
+    labels = found.labels()
+    if labels is None:
+        raise ValueError("it holds no labels")
+    return np.moveaxis(np.concatenate(list(found.pieces())), 1, -1), labels
 
 
 def _as_bytes(images: np.ndarray) -> np.ndarray:
