@@ -5,6 +5,7 @@ make bench-peers    # python -m experiments.benchmarks.peers: some 45 minutes on
 Each peer is fitted once, seed 0, with ClustPy's defaults (experiments/peers/clustpy_fit.py, in an environment of its
 own) on the same file and machine as ours, by the CPU. What a fit gives lies in runs/peers/METHOD-PART.npz: a peer that
 is there is not fitted again, so an interrupted benchmark goes on with the next peer; remove a file to fit it again.
+With --only, the record keeps what it holds of the other peers, if a machine of this kind measured it.
 Labels are read here, for the scores only. Our own figures are those of `make bench-job`.
 """
 
@@ -74,14 +75,19 @@ def row(name: str, part: str, figures: dict[str, Any]) -> tuple[str, str]:
     )
 
 
-def ours(part: str) -> dict[str, Any] | None:
-    """What `make bench-job` recorded on this machine, or None: seconds from the raw file to the report."""
-    path = record.RESULTS / f"job-{part}.json"
+def recorded(name: str) -> dict[str, Any] | None:
+    """results/NAME.json, or None where it is not there or was measured on a machine of another kind."""
+    path = record.RESULTS / f"{name}.json"
     if not path.is_file():
         return None
-    job = json.loads(path.read_text())
-    here = record.provenance()
-    if any(job["provenance"][key] != here[key] for key in ("processor", "cores")):
+    found, here = json.loads(path.read_text()), record.provenance()
+    return found if all(found["provenance"][key] == here[key] for key in ("processor", "cores")) else None
+
+
+def ours(part: str) -> dict[str, Any] | None:
+    """What `make bench-job` recorded on this machine, or None: seconds from the raw file to the report."""
+    job = recorded(f"job-{part}")
+    if job is None:
         return None
     figures = job["figures"]
     return {
@@ -89,7 +95,7 @@ def ours(part: str) -> dict[str, Any] | None:
         "seconds": figures["seconds"],
         "peak_bytes": figures["peak_bytes"],
         "interruptions": figures["interruptions"],
-        "from": path.name,
+        "from": f"job-{part}.json",
         "provenance": job["provenance"],
     }
 
@@ -129,7 +135,8 @@ def main() -> None:
     del everything
 
     folder = FOLDER if n_images is None else FOLDER / f"try-{n_images}"  # never among the real ones
-    found: dict[str, dict[str, Any]] = {}
+    before = recorded("peers") if n_images is None else None  # of these, what is fitted now takes the place
+    found: dict[str, dict[str, Any]] = {} if before is None else dict(before["figures"]["peers"])
     beside = {part: figures for part in labels if (figures := ours(part)) is not None} if n_images is None else {}
 
     def score(peer: str) -> bool:
@@ -149,12 +156,10 @@ def main() -> None:
         else:
             record.show([{"rows": table(in_order, beside), "command": f"a try of {n_images} images, not recorded"}])
 
-    for peer in PEERS:
-        if (folder / f"{peer}.npz").exists():
-            score(peer)
+    there = [peer for peer in PEERS if (folder / f"{peer}.npz").exists() and score(peer)]
     missing = [peer for peer in PEERS if peer in arguments.only and not (folder / f"{peer}.npz").exists()]
-    if found:
-        print(f"already fitted: {', '.join(found)}", flush=True)
+    if there:
+        print(f"already fitted: {', '.join(there)}", flush=True)
         write()
     if missing and not PYTHON.exists():
         record.missing(
