@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-reference lint bench bench-step bench-acpic bench-predict bench-startup bench-scaling bench-job-test bench-job-full bench-peers mnist-test digits-table picture clean
+.PHONY: help setup run test test-slow test-reference lint bench bench-step bench-acpic bench-predict bench-startup bench-scaling bench-job-test bench-job-full bench-peers bench-peers-test bench-peers-full mnist-test digits-table picture clean
 
 help:  ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -65,8 +65,13 @@ bench-job-test: $(READY)  ## long: MNIST-test from pixels, time to ACC .90 to .9
 bench-job-full: $(READY)  ## long: the same for all 70,000 images of MNIST
 	$(BIN)/python -m experiments.benchmarks.job full
 
-bench-peers: $(READY) .venv-clustpy/.ready  ## long: ClustPy's DEC, IDEC, DCN and N2D on the same images; resumes
-	$(BIN)/python -m experiments.benchmarks.peers
+bench-peers: bench-peers-test bench-peers-full  ## long: ClustPy's DEC, IDEC, DCN and N2D on the same images; resumes
+
+bench-peers-test: $(READY) .venv-clustpy/.ready
+	$(BIN)/python -m experiments.benchmarks.peers test
+
+bench-peers-full: $(READY) .venv-clustpy/.ready
+	$(BIN)/python -m experiments.benchmarks.peers full
 
 EXPERIMENTS := $(addprefix experiment-,mnist-full mnist-test usps cmu-pie digits frgc ytf)
 .PHONY: $(EXPERIMENTS) experiment-NAME tables

@@ -1,12 +1,12 @@
 """ClustPy's DEC, IDEC, DCN and N2D on MNIST-test and its IDEC on MNIST-full, beside ours: time and ACC. One run each.
 
-make bench-peers    # python -m experiments.benchmarks.peers: some 45 minutes on two cores
+make bench-peers    # python -m experiments.benchmarks.peers test, then full: some 15 and 30 minutes on two cores
 
 Each peer is fitted once, seed 0, with ClustPy's defaults (experiments/peers/clustpy_fit.py, in an environment of its
 own) on the same file and machine as ours, by the CPU. What a fit gives lies in runs/peers/METHOD-PART.npz: a peer that
 is there is not fitted again, so an interrupted benchmark goes on with the next peer; remove a file to fit it again.
-With --only, the record keeps what it holds of the other peers, if a machine of this kind measured it.
-Labels are read here, for the scores only. Our own figures are those of `make bench-job`.
+Labels are read here, for the scores only. Our own figures are those of `make bench-job-PART`, where this machine made
+them.
 """
 
 from __future__ import annotations
@@ -24,20 +24,19 @@ from depict_jax.data import load
 from depict_jax.metrics import scores
 from experiments.benchmarks import record
 
-PEERS = ("DEC-test", "IDEC-test", "DCN-test", "N2D-test", "IDEC-full")
+PEERS = {"test": ("DEC", "IDEC", "DCN", "N2D"), "full": ("IDEC",)}
 PYTHON = record.PROJECT / ".venv-clustpy/bin/python"
 ADAPTER = record.PROJECT / "experiments/peers/clustpy_fit.py"
 FOLDER = record.PROJECT / "runs/peers"
 REMARKS = {"N2D": " with t-SNE to 2 dimensions"}  # the only setting that is not a default: see the adapter
 
 
-def fit(peer: str, mnist: Path, out: Path, n_images: int | None) -> None:
+def fit(method: str, part: str, mnist: Path, out: Path, n_images: int | None) -> None:
     """Let the adapter fit one peer; its progress and messages go to the terminal.
 
     Raises:
         subprocess.CalledProcessError: it failed; what it said stands above.
     """
-    method, part = peer.split("-")
     command = [PYTHON, ADAPTER, method, mnist, "--part", part, "--out", out]
     if n_images is not None:
         command += ["--images", n_images]
@@ -75,19 +74,13 @@ def row(name: str, part: str, figures: dict[str, Any]) -> tuple[str, str]:
     )
 
 
-def recorded(name: str) -> dict[str, Any] | None:
-    """results/NAME.json, or None where it is not there or was measured on a machine of another kind."""
-    path = record.RESULTS / f"{name}.json"
-    if not path.is_file():
-        return None
-    found, here = json.loads(path.read_text()), record.provenance()
-    return found if all(found["provenance"][key] == here[key] for key in ("processor", "cores")) else None
-
-
 def ours(part: str) -> dict[str, Any] | None:
     """What `make bench-job` recorded on this machine, or None: seconds from the raw file to the report."""
-    job = recorded(f"job-{part}")
-    if job is None:
+    path = record.RESULTS / f"job-{part}.json"
+    if not path.is_file():
+        return None
+    job = json.loads(path.read_text())
+    if record.machine(job["provenance"]) != record.machine(record.provenance()):
         return None
     figures = job["figures"]
     return {
@@ -95,33 +88,28 @@ def ours(part: str) -> dict[str, Any] | None:
         "seconds": figures["seconds"],
         "peak_bytes": figures["peak_bytes"],
         "interruptions": figures["interruptions"],
-        "from": f"job-{part}.json",
+        "from": path.name,
         "provenance": job["provenance"],
     }
 
 
-def table(found: dict[str, dict[str, Any]], beside: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
-    """Peers, and below those of each part ours."""
-    rows = []
-    for part in ("test", "full"):
-        for peer, figures in found.items():
-            method, of = peer.split("-")
-            if of == part:
-                rows.append(
-                    row(f"ClustPy {figures['versions']['clustpy']} {method}{REMARKS.get(method, '')}", part, figures)
-                )
-        if part in beside:
-            rows.append(row("depict-jax --preset best, from raw file to report", part, beside[part]))
-    return rows
+def table(part: str, found: dict[str, dict[str, Any]], beside: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Peers, and below those ours."""
+    rows = [
+        row(f"ClustPy {figures['versions']['clustpy']} {method}{REMARKS.get(method, '')}", part, figures)
+        for method, figures in found.items()
+    ]
+    return rows if beside is None else [*rows, row("depict-jax --preset best, from raw file to report", part, beside)]
 
 
 def main() -> None:
     """Fit the peers that are not there yet, score all that are, record after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=PEERS)
     parser.add_argument("--mnist", type=Path, default=record.SHARED / "data/mnist_full.npz", metavar="FILE")
-    parser.add_argument("--only", nargs="+", choices=PEERS, default=PEERS, metavar="METHOD-PART", help=", ".join(PEERS))
     parser.add_argument("--images", type=int, help="only the first so many of a part, for a try: nothing is recorded")
     arguments = parser.parse_args()
+    part: str = arguments.part
     n_images: int | None = arguments.images
 
     try:
@@ -131,54 +119,59 @@ def main() -> None:
     except (ValueError, TypeError) as error:
         record.missing(f"the peers: {error}", "give --mnist a file with MNIST's 70,000 images")
         return
-    labels = {"test": everything.labels[60_000:][:n_images], "full": everything.labels[:n_images]}
+    labels = everything.labels[60_000 if part == "test" else 0 :][:n_images]
     del everything
 
     folder = FOLDER if n_images is None else FOLDER / f"try-{n_images}"  # never among the real ones
-    before = recorded("peers") if n_images is None else None  # of these, what is fitted now takes the place
-    found: dict[str, dict[str, Any]] = {} if before is None else dict(before["figures"]["peers"])
-    beside = {part: figures for part in labels if (figures := ours(part)) is not None} if n_images is None else {}
+    found: dict[str, dict[str, Any]] = {}
+    beside = ours(part) if n_images is None else None
 
-    def score(peer: str) -> bool:
+    def file_of(method: str) -> Path:
+        return folder / f"{method}-{part}.npz"
+
+    def score(method: str) -> bool:
         try:
-            found[peer] = figures_of(folder / f"{peer}.npz", labels[peer.split("-")[1]])
+            found[method] = figures_of(file_of(method), labels)
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             record.missing(
-                f"{peer}: its result cannot be scored ({error})", f"remove {folder / peer}.npz to fit it again"
+                f"{method}: its result cannot be scored ({error})", f"remove {file_of(method)} to fit it again"
             )
             return False
         return True
 
     def write() -> None:
-        in_order = {peer: found[peer] for peer in PEERS if peer in found}
+        in_order = {method: found[method] for method in PEERS[part] if method in found}
+        rows = table(part, in_order, beside)
         if n_images is None:
-            record.save("peers", {"peers": in_order, "ours": beside}, table(in_order, beside))
+            record.save(f"peers-{part}", {"peers": in_order, "ours": beside}, rows)
         else:
-            record.show([{"rows": table(in_order, beside), "command": f"a try of {n_images} images, not recorded"}])
+            record.show([{"rows": rows, "command": f"a try of {n_images} images, not recorded"}])
 
-    there = [peer for peer in PEERS if (folder / f"{peer}.npz").exists() and score(peer)]
-    missing = [peer for peer in PEERS if peer in arguments.only and not (folder / f"{peer}.npz").exists()]
-    if there:
-        print(f"already fitted: {', '.join(there)}", flush=True)
+    for method in PEERS[part]:
+        if file_of(method).exists():
+            score(method)
+    missing = [method for method in PEERS[part] if not file_of(method).exists()]
+    if found:
+        print(f"already fitted: {', '.join(found)}", flush=True)
         write()
     if missing and not PYTHON.exists():
         record.missing(
             f"{', '.join(missing)}: ClustPy is not installed in .venv-clustpy", "make bench-peers installs it"
         )
         return
-    for peer in missing:
-        print(f"{peer}: fitting, one run", flush=True)
+    for method in missing:
+        print(f"{method}: fitting, one run", flush=True)
         try:
-            fit(peer, arguments.mnist, folder / f"{peer}.npz", n_images)
+            fit(method, part, arguments.mnist, file_of(method), n_images)
         except subprocess.CalledProcessError as error:
-            record.missing(f"{peer}: it ended with {error.returncode}", "its own message stands above")
+            record.missing(f"{method}: it ended with {error.returncode}", "its own message stands above")
             continue
         except OSError as error:
-            record.missing(f"{peer}: {error}", "make bench-peers installs .venv-clustpy")
+            record.missing(f"{method}: {error}", "make bench-peers installs .venv-clustpy")
             continue
         except KeyboardInterrupt:
             raise SystemExit("interrupted; the same command goes on with the peers that are not fitted yet") from None
-        if score(peer):
+        if score(method):
             write()
 
 

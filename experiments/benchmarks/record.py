@@ -59,10 +59,15 @@ def show(found: Sequence[dict[str, Any]]) -> None:
 
 def markdown(found: Sequence[dict[str, Any]]) -> str:
     """The same table for the README, with the machine it was measured on."""
-    lines = ["| what | figure | command |", "|---|---|---|"]
-    lines += [f"| {what} | {figure} | `{result['command']}` |" for result in found for what, figure in result["rows"]]
-    machines = sorted({"{processor}, {cores} cores".format(**result["provenance"]) for result in found})
-    return "\n".join([*lines, "", f"Measured on: {'; '.join(machines)} (shared, and noisy)."])
+    machines = sorted({machine(result["provenance"]) for result in found})
+    lines = []
+    for one in machines:  # figures of different machines are not to be compared: each has a table of its own
+        lines += [f"Measured on: {one} (shared, and noisy).", "", "| what | figure | command |", "|---|---|---|"]
+        for result in found:
+            if machine(result["provenance"]) == one:
+                lines += [f"| {what} | {figure} | `{result['command']}` |" for what, figure in result["rows"]]
+        lines.append("")
+    return "\n".join(lines[:-1])
 
 
 def in_readme(text: str, table: str) -> str:
@@ -115,6 +120,11 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {package: version(package) for package in ("jax", "jaxlib", "flax", "numpy", "scikit-learn")},
     }
+
+
+def machine(provenance: dict[str, Any]) -> str:
+    """The machine that a result was measured on, in words."""
+    return f"{provenance['processor']}, {provenance['cores']} cores"
 
 
 def _processor() -> str:
