@@ -5,12 +5,13 @@ DATA ?= digits
 CLUSTERS ?= 10
 OUT ?= runs/$(basename $(notdir $(DATA)))
 ARGS ?=
+MINUTES ?= 10
 MNIST ?= ../shared/data/mnist_full.npz
 BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-reference lint bench bench-step bench-acpic bench-predict bench-startup bench-scaling bench-job-test bench-job-full bench-peers bench-peers-test bench-peers-full mnist-test digits-table picture clean
+.PHONY: help setup run test test-slow test-reference fuzz lint bench bench-step bench-acpic bench-predict bench-startup bench-scaling bench-job-test bench-job-full bench-peers bench-peers-test bench-peers-full mnist-test digits-table picture clean
 
 help:  ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -35,6 +36,9 @@ test-slow: $(READY)  ## run the slow tests too: trainings that take many minutes
 
 test-reference: $(READY)  ## check against the authors' weights and assignments; they must lie in ../shared
 	$(BIN)/python -m pytest -m "reference and not slow"
+
+fuzz: $(READY)  ## damaged files of every kind to every reader, for MINUTES=10; findings go to runs/fuzz
+	$(BIN)/python -m tests.fuzz_readers --minutes $(MINUTES)
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 import gzip
 import re
 import struct
+import zipfile
 
 import h5py
 import numpy as np
@@ -197,6 +198,36 @@ def test_objects_and_links_are_never_followed(tmp_path):
         file["x"] = h5py.ExternalLink("other.h5", "x")
     with pytest.raises(ValueError, match="holds nothing"):
         load(path)
+
+
+@pytest.mark.parametrize("link", [h5py.ExternalLink("other.h5", "x"), h5py.SoftLink("/nowhere")])
+def test_links_of_a_new_mat_are_never_followed(link, tmp_path):
+    write_hdf5(tmp_path / "other.h5", x=GREY)
+    path = tmp_path / "x.mat"
+    with h5py.File(path, "w") as file:
+        file["x"] = link
+    with pytest.raises(ValueError, match="holds nothing"):
+        load(path)
+
+
+def test_a_member_that_is_no_array_and_a_damaged_header_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("x.npy", b"not an array")
+    with pytest.raises(ValueError, match="x cannot be read: it is no array"):
+        load(tmp_path / "x.npz")
+    np.save(tmp_path / "x.npy", GREY)
+    content = (tmp_path / "x.npy").read_bytes()
+    (tmp_path / "x.npy").write_bytes(content.replace(b"'shape': (", b"'shape': ((", 1))
+    with pytest.raises(ValueError, match=r"x\.npy cannot be read"):
+        load(tmp_path / "x.npy")
+
+
+def test_a_header_that_counts_more_than_there_is_memory_for_is_refused(tmp_path):
+    (tmp_path / "x.idx").write_bytes(
+        b"\0\0\x08\x03" + np.array([3, 2**32 - 1, 2**32 - 1], ">u4").tobytes() + bytes(100)
+    )
+    with pytest.raises(ValueError, match=r"x\.idx cannot be read: "):
+        load(tmp_path / "x.idx")
 
 
 @pytest.mark.parametrize("name", ["x.h5", "x.mat", "x.parquet", "x-images-idx3-ubyte", "x.idx.gz"])

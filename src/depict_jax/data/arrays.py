@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +54,7 @@ def _pieces(path: Path, image_shape: tuple[int, ...] | None) -> Iterator[np.ndar
         return
     with _opened(path) as archive:
         name = _image_name(archive, path)
-        with archive.zip.open(name if name in archive.zip.namelist() else f"{name}.npy") as member:
+        with _member(archive, path, name) as member:
             header = _header(member, image_shape)
             if header is not None:
                 yield from _in_turn(member, *header, f"{path}: {name}")
@@ -94,7 +93,7 @@ def _opened(path: Path) -> Iterator[Any]:
     with path.open("rb") as file:
         try:
             found = np.load(file, allow_pickle=False)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # numpy's reader of headers has some of its own for a damaged file
             raise ValueError(f"{path} cannot be read: {_reason(error)}") from error
         if isinstance(found, np.ndarray) != (path.suffix.lower() == ".npy"):
             raise ValueError(f"{path} cannot be read: it is not what its name says; rename it to .npy or .npz")
@@ -114,8 +113,18 @@ def _image_name(archive, path: Path) -> str:
 
 def _read(archive, path: Path, name: str) -> np.ndarray:
     try:
-        return archive[name]
+        found = archive[name]
     except Exception as error:  # zlib, zip and numpy each have their own for a damaged member
+        raise ValueError(f"{path}: {name} cannot be read: {_reason(error)}") from error
+    if not isinstance(found, np.ndarray):  # numpy hands out a member as bytes that does not begin as an array does
+        raise ValueError(f"{path}: {name} cannot be read: it is no array of numpy's")
+    return found
+
+
+def _member(archive, path: Path, name: str) -> IO[bytes]:
+    try:
+        return archive.zip.open(name if name in archive.zip.namelist() else f"{name}.npy")
+    except Exception as error:
         raise ValueError(f"{path}: {name} cannot be read: {_reason(error)}") from error
 
 

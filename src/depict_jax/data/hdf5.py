@@ -23,9 +23,7 @@ def read(path: Path) -> Numbers:
     import h5py
 
     with in_a_sentence(path, *DAMAGE), h5py.File(path) as file:
-        # a link into another file is no part of this one
-        present = [name for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)]
-        arrays = [name for name in present if isinstance(file[name], h5py.Dataset)]
+        arrays = datasets(file)
         name, labels = find_images(arrays, str(path)), find(arrays, LABELS, str(path))
         shape, dtype = file[name].shape, file[name].dtype
         if labels is not None and file[labels].dtype.hasobject:
@@ -44,3 +42,11 @@ def read(path: Path) -> Numbers:
             return file[labels][()]
 
     return Numbers(f"{path}: {name}", shape, dtype, pieces, read_labels, channels_first=name.lower() == "data")
+
+
+def datasets(file) -> list[str]:
+    """The names of an open file's own arrays; what is linked from another file is no part of this one."""
+    import h5py
+
+    present = [name for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)]
+    return [name for name in present if isinstance(file[name], h5py.Dataset)]

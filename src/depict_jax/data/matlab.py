@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .hdf5 import DAMAGE, datasets
 from .images import cut, in_words
 from .numbers import LABELS, Numbers, find, find_images, in_a_sentence
 
@@ -72,8 +73,8 @@ def _read_hdf5(path: Path) -> tuple[np.ndarray, np.ndarray | None, str]:
     """Version 7.3, which is HDF5 with the axes backwards."""
     import h5py
 
-    with in_a_sentence(path, OSError, RuntimeError, KeyError), h5py.File(path) as file:
-        kinds = {name: _kind(item) for name, item in file.items() if not name.startswith("#")}
+    with in_a_sentence(path, *DAMAGE), h5py.File(path) as file:
+        kinds = {name: _kind(file[name]) for name in datasets(file)}
         name, labels = _names(kinds, path)
 
         def array(name: str) -> np.ndarray:

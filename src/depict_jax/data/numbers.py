@@ -37,7 +37,8 @@ def load(numbers: Numbers, source: str, image_shape: tuple[int, ...] | None) -> 
     n, pixels, start = numbers.shape[0], None, 0
     for piece in found:
         if pixels is None:
-            pixels = np.empty((n, *piece.shape[1:]), np.uint8)
+            with in_a_sentence(Path(source)):
+                pixels = np.empty((n, *piece.shape[1:]), np.uint8)
         pixels[start : start + len(piece)] = piece
         start += len(piece)
     assert pixels is not None and start == n
@@ -121,10 +122,14 @@ def row_shape(length: int, image_shape: tuple[int, ...] | None, where: str) -> t
 
 @contextmanager
 def in_a_sentence(path: Path, *kinds: type[Exception]) -> Iterator[None]:
-    """A library's errors, of these kinds, as one ValueError that names the file."""
+    """A library's errors, of these kinds, as one ValueError that names the file.
+
+    So too where there is not the memory for what a header, damaged perhaps, counts.
+    """
+    damage: tuple[type[Exception], ...] = (*kinds, MemoryError, OverflowError)
     try:
         yield
-    except kinds as error:
+    except damage as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} cannot be read: {reason}; it is damaged, or not what its name says") from error
 
