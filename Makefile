@@ -45,6 +45,11 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+.PHONY: docs
+docs: .venv-docs/.ready  ## build the documentation into build/docs; broken links and warnings fail it
+	PYTHONPATH=src .venv-docs/bin/python -m mkdocs build --quiet
+	@echo "build/docs/index.html"
+
 bench: bench-step bench-acpic bench-predict bench-startup  ## every benchmark but the long ones (a quarter of an hour); on an idle machine
 	$(BIN)/python -m experiments.benchmarks.record
 
@@ -98,6 +103,11 @@ digits-table: $(READY)  ## digits with three seeds, beside k-means and AC-PIC on
 picture: $(READY)  ## make the README's picture from runs/digits
 	$(BIN)/python -m experiments.readme_picture runs/digits docs/digits.png
 
+.venv-docs/.ready: requirements-docs.lock
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 .venv-peers/.ready:
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 numpy
@@ -109,5 +119,5 @@ picture: $(READY)  ## make the README's picture from runs/digits
 	@touch $@
 
 clean:  ## remove the environments and caches; runs/ stays
-	rm -rf .venv .venv-peers .venv-clustpy .pytest_cache .ruff_cache .mypy_cache build dist
+	rm -rf .venv .venv-docs .venv-peers .venv-clustpy .pytest_cache .ruff_cache .mypy_cache build dist
 	find src tests experiments -name __pycache__ -type d -exec rm -rf {} +

@@ -32,9 +32,9 @@ def target_distribution(
 ) -> jax.Array:
     """Q, the targets of the next epoch.
 
-    closed_form: q_ik ∝ p_ik (u_k / sum_i' p_i'k)^(1/2), the paper's update (its eq. 8): the first round of `exact`.
-    squared: q_ik ∝ p_ik^2 u_k / sum_i' p_i'k, what the released code runs.
-    exact: the minimum of KL(Q || P^sharpness normalised) + prior_weight KL(f||u), by unbalanced Sinkhorn: from v = 1,
+    - closed_form: q_ik ∝ p_ik (u_k / sum_i' p_i'k)^(1/2), the paper's update (its eq. 8): the first round of `exact`.
+    - squared: q_ik ∝ p_ik^2 u_k / sum_i' p_i'k, what the released code runs.
+    - exact: the minimum of KL(Q || P^sharpness normalised) + prior_weight KL(f||u), by unbalanced Sinkhorn: from v = 1,
         v_k <- (u_k / ((1/N) sum_i p_ik / (P v)_i))^(rho / (1 + rho)) until log v is still; q_ik = p_ik v_k / (P v)_i.
 
     Computed in logarithms, so that rows sum to 1 for probabilities as small as 1e-30 and for exact zeros. Runs under
