@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import fields
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,7 +22,7 @@ ELSEWHERE = {
     "scaling.md": "experiments/benchmarks/SCALING.md",
     "changelog.md": "CHANGELOG.md",
 }
-MARK = re.compile(r"^<!-- (commands|presets|messages) -->$", re.MULTILINE)
+MARK = re.compile(r"^<!-- (commands|presets|messages|modules) -->$", re.MULTILINE)
 # What a group of options is about, by the title that the parser gives it.
 GROUPS = {
     "options": ("", ""),
@@ -155,6 +156,40 @@ def messages() -> str:
     return "\n".join(f"## `{module}`\n\n<ul>\n{items}\n</ul>\n" for module, items in lists.items())
 
 
+def modules() -> str:
+    """The package's modules with the first sentence of their docstrings, each below those that it imports."""
+    package = PROJECT / "src/depict_jax"
+    paths = {
+        path.stem: path
+        for path in sorted(package.iterdir())
+        if (path / "__init__.py").is_file() or (path.suffix == ".py" and not path.stem.startswith("__"))
+    }
+    graph = {name: _imported(path, package) & paths.keys() - {name} for name, path in paths.items()}
+    lines = ["| module | what it is |", "|---|---|"]
+    for name in TopologicalSorter(graph).static_order():
+        path = paths[name] / "__init__.py" if paths[name].is_dir() else paths[name]
+        words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        first = re.split(r"(?<=\.)\s", " ".join(words.split()))[0].removesuffix(".").replace("|", r"\|")
+        lines.append(f"| `{name}{'/' if paths[name].is_dir() else '.py'}` | {first} |")
+    return "\n".join(lines) + "\n"
+
+
+def _imported(path: Path, package: Path) -> set[str]:
+    """The names of the package's modules that a module, or any file of a package in it, imports when it runs."""
+    found: set[str] = set()
+    for file in [path] if path.is_file() else path.rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        typing = [
+            node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        ]
+        for skipped in typing:
+            skipped.body = []
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level == len(file.relative_to(package).parts):
+                found |= {node.module.partition(".")[0]} if node.module else {name.name for name in node.names}
+    return found
+
+
 def _called(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
@@ -210,7 +245,7 @@ def _pictures(markdown: Path) -> Iterator[Path]:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Fill in the marks; let links to files elsewhere lead to their pages, and others to the project lead nowhere."""
-    marks = {"commands": commands, "presets": presets, "messages": messages}
+    marks = {"commands": commands, "presets": presets, "messages": messages, "modules": modules}
     markdown = MARK.sub(lambda found: marks[found[1]](), markdown)
     source = ELSEWHERE.get(page.file.src_uri)
     if source is not None:

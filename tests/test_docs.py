@@ -12,7 +12,7 @@ import yaml
 
 from depict_jax import cli
 from depict_jax.settings import Settings
-from docs.hooks import ELSEWHERE, PROJECT, commands, parsers, presets, sentences
+from docs.hooks import ELSEWHERE, PROJECT, commands, modules, parsers, presets, sentences
 
 WRITTEN = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 OTHERS = {"--xla_dump_to"}  # options of other programs
@@ -158,6 +158,18 @@ def test_the_generated_pages_have_all_commands_and_options():
     assert re.search(r"<code[^>]*>--rule</code> <code[^>]*>closed_form</code> or", page)
     assert f"`{Settings().dropout}` |" in page
     assert "| `--affine` | 0 | 0.15 |" in presets()
+
+
+def test_the_module_list_has_every_module_below_what_it_imports():
+    """No import leads in a circle: the order could not be made then."""
+    rows = re.findall(r"^\| `([\w/.]+)` \| \S", modules(), re.MULTILINE)
+    package = PROJECT / "src/depict_jax"
+    assert set(rows) == {
+        *(path.name for path in package.glob("[!_]*.py")),
+        *(f"{path.parent.name}/" for path in package.glob("*/__init__.py")),
+    }
+    order = ["settings.py", "assignments.py", "objectives.py", "training.py", "stages.py", "estimator.py", "cli.py"]
+    assert sorted(order, key=rows.index) == order
 
 
 def test_sentences_are_whole():
