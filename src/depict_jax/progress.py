@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
+from rich.table import Column, Table
+from rich.text import Text
 
-from .stages import EpochEnd, StageEnd
+from .stages import STAGES, EpochEnd, StageEnd
 
 TITLES = {
     "pretrain": "pretrain",
@@ -28,20 +29,19 @@ class Display:
     def __init__(self, console: Console):
         self.console = console
         self._progress = Progress(
+            SpinnerColumn("line"),
             TextColumn("{task.description:<18}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed}/{task.total}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}"),
+            BarColumn(None, table_column=Column(max_width=40)),
+            _Figures(Column(no_wrap=True)),  # the bar takes what is left of the line
             console=console,
             disable=not console.is_terminal,
         )
-        self._tasks: dict[str, TaskID] = {}
+        self._task: TaskID | None = None  # of the stage under way
+        self._seconds: list[float] = []  # of its epochs
 
     def __enter__(self) -> Display:
         self._progress.start()
+        self._begin("getting ready")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -49,30 +49,77 @@ class Display:
 
     def __call__(self, event: EpochEnd | StageEnd) -> None:
         """Show one event."""
+        if isinstance(event, EpochEnd):
+            self._seconds.append(event.seconds)
         if self.console.is_terminal:
             self._show_bar(event)
-        elif isinstance(event, StageEnd):
-            self.console.print(f"{TITLES[event.stage]}: done")
+        else:
+            self._show_line(event)
+        if isinstance(event, StageEnd):
+            self._seconds = []
+
+    def _show_bar(self, event: EpochEnd | StageEnd) -> None:
+        assert self._task is not None
+        title = TITLES[event.stage]
+        if isinstance(event, EpochEnd):
+            self._progress.update(
+                self._task,
+                description=title,  # before the first event it is not known where the run goes on
+                total=event.epochs,
+                completed=event.epoch,
+                epochs=f"{event.epoch}/{event.epochs}",
+                loss=f"loss {event.losses['loss']:.4f}",
+                speed=f"{event.images_per_second:.0f} images/s",
+                ends=self._progress.get_time() + self._left(event),
+            )
+            return
+        done = max(1, int(self._progress.tasks[self._task].completed))  # a stage may end before its limit
+        self._progress.update(self._task, description=title, total=done, completed=done)
+        following = STAGES[STAGES.index(event.stage) + 1]
+        if following in TITLES:
+            self._begin(TITLES[following])
+
+    def _begin(self, title: str) -> None:
+        self._task = self._progress.add_task(title, total=None, epochs="", loss="", speed="", ends=None)
+
+    def _show_line(self, event: EpochEnd | StageEnd) -> None:
+        title = TITLES[event.stage]
+        if isinstance(event, StageEnd):
+            seconds = sum(self._seconds) + event.seconds
+            self.console.print(f"{title}: done in {seconds:.0f} s")
         elif event.epoch == 1 or event.epoch % max(1, event.epochs // 10) == 0:
-            left = (event.epochs - event.epoch) * event.seconds
+            losses = "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in event.losses.items())
             self.console.print(
-                f"{TITLES[event.stage]} {event.epoch}/{event.epochs}  {_losses(event)}  "
-                f"{event.images_per_second:.0f} images/s  at most {left:.0f} s left",
+                f"{title} {event.epoch}/{event.epochs}  {losses}  {event.images_per_second:.0f} images/s  "
+                f"at most {self._left(event):.0f} s left",
                 soft_wrap=True,
             )
 
-    def _show_bar(self, event: EpochEnd | StageEnd) -> None:
-        name = TITLES[event.stage]
-        if name not in self._tasks:
-            total = event.epochs if isinstance(event, EpochEnd) else 1
-            self._tasks[name] = self._progress.add_task(name, total=total, losses="")
-        task = self._tasks[name]
-        if isinstance(event, EpochEnd):
-            speed = f"  {event.images_per_second:.0f} images/s"
-            self._progress.update(task, completed=event.epoch, losses=_losses(event) + speed)
-        else:  # a stage may end before its limit
-            done = max(1, int(self._progress.tasks[task].completed))
-            self._progress.update(task, total=done, completed=done)
+    def _left(self, event: EpochEnd) -> float:
+        """Seconds to the stage's limit, by its latest epochs; the first one compiled, and counts only while alone."""
+        latest = self._seconds[1:][-10:] or self._seconds
+        return (event.epochs - event.epoch) * sum(latest) / len(latest)
+
+
+class _Figures(ProgressColumn):
+    """Epochs, time left (or taken, where there is no end or it is over), loss and speed; each stays in its place."""
+
+    def render(self, task: Task) -> Text:
+        field = task.fields
+        if task.finished:
+            time = _clock(task.finished_time or 0)
+        elif field["ends"] is None:
+            time = _clock(task.elapsed or 0)
+        else:
+            time = f"{_clock(max(0, field['ends'] - task.get_time()))} left"
+        return Text(f"{field['epochs']:>9} {time:<13} {field['loss']:<12} {field['speed']:>15}", no_wrap=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes >= 100 * 60:
+        return f"{minutes // (24 * 60)} days"
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
 def table_of(scores: dict[str, dict[str, float]]) -> Table:
@@ -85,7 +132,3 @@ def table_of(scores: dict[str, dict[str, float]]) -> Table:
         if stage in scores:
             table.add_row(title, *(f"{scores[stage][name]:.4f}" for name in ("acc", "nmi", "ari")))
     return table
-
-
-def _losses(event: EpochEnd) -> str:
-    return "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in event.losses.items())
