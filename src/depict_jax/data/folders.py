@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 DEFAULT_SIZE = (32, 32)  # of pictures that have no size in common: the paper's for faces
 LARGEST = 512  # longer side that pictures may have in common to be left as they are
 AT_ONCE = 256  # pictures handed to the threads at a time
-LAYOUT = 1  # of a cache entry
+LAYOUT = 2  # of a cache entry
 # Pillow's formats that are not read: EPS would start Ghostscript, WMF Windows' renderer; the others are no pictures.
 REFUSED = {"EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR"}
 
@@ -51,7 +53,7 @@ def load(path: Path, reading: Reading, console: Console | None = None) -> Images
         ValueError: no readable picture; with `strict` a file that is none; with `labels_from_folders` a picture in
             no subfolder; a cache that cannot be written.
     """
-    root = path.resolve()
+    root, reading = path.resolve(), replace(reading, fit=reading.fit or "pad")
     files, skipped, notes = _listed(root)
     if reading.strict and skipped:
         raise _stopped(path, skipped[0])
@@ -75,6 +77,15 @@ def stream(path: Path, reading: Reading, console: Console | None = None) -> Stre
     """As `load`, in pieces."""
     images = load(path, reading, console)
     return Stream(cache.pieces(images.pixels), images.names, images.skipped, images.notes)
+
+
+def files_by_name(root: Path) -> dict[str, list[str]]:
+    """The files below `root` by their names in `Images.names`: one each, but for bytes that are no text and escapes
+    of them that look alike."""
+    found: dict[str, list[str]] = {}
+    for file in _listed(root)[0]:
+        found.setdefault(_shown(file.name), []).append(file.name)
+    return found
 
 
 def _listed(root: Path) -> tuple[list[File], list[Skipped], list[str]]:
@@ -293,7 +304,7 @@ def _plain(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
-def _brought_to(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
+def _brought_to(image: Image.Image, size: tuple[int, int], fit: str | None) -> Image.Image:
     """To (height, width), the aspect kept: padded with black, or cropped at its centre."""
     from PIL import Image, ImageOps
 
@@ -321,5 +332,6 @@ def _stopped(path: Path, first: Skipped) -> ValueError:
 
 
 def _shown(name: str) -> str:
-    """A name as text that can be written; bytes that are none are escaped."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A name as one line of text; bytes that are none, and what would end the line or steer a terminal, are escaped."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: found[0].encode("unicode_escape").decode(), text)
