@@ -2,6 +2,7 @@
 
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 
@@ -150,3 +151,22 @@ def test_an_option_that_a_source_has_no_use_for_is_refused(tmp_path):
         for read in (load, stream):
             with pytest.raises(ValueError, match=name):
                 read(source, Reading(**options))
+
+
+@pytest.mark.parametrize("form", ["npy", "npz", "h5"])
+def test_a_shape_said_of_images_that_have_it_is_no_error(form, tmp_path):
+    """A run on flattened images says it of what it predicts on."""
+    path = tmp_path / f"images.{form}"
+    if form == "h5":
+        with h5py.File(path, "w") as file:
+            file["x"] = PIXELS
+    else:
+        np.save(path, PIXELS) if form == "npy" else np.savez(path, x=PIXELS)
+    for shape in ((8, 9), (8, 9, 1)):
+        np.testing.assert_array_equal(load(path, Reading(image_shape=shape)).pixels, PIXELS[..., None])
+        pieces = list(stream(path, Reading(image_shape=shape)))
+        np.testing.assert_array_equal(np.concatenate(pieces), PIXELS[..., None])
+        assert form == "h5" or len(pieces) == 3
+    for read in (load, lambda *of: list(stream(*of))):
+        with pytest.raises(ValueError, match=r"images of 8 x 9.*, not flattened and not 9 x 8: --image-shape is for"):
+            read(path, Reading(image_shape=(9, 8)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -12,21 +14,22 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from .reading import Colour, Flag, Reading
+from .reading import Colour, Flag, Reading, left_out
 from .settings import Preset, Settings, preset
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .data import Images, Stream
+    from .data import Skipped
+    from .run_folder import Config
 
 SHOWN = 20  # skipped files that are listed; `data info` lists all
 
 
 class _Typed(Settings):
-    """Settings as typed: checked after parsing, so that a bad one gets our sentence and not the parser's."""
+    """How the run is trained; what fits one data set fits most."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self) -> None:  # checked after parsing, so that a bad one gets our sentence and not the parser's
         pass
 
 
@@ -41,27 +44,66 @@ class _TypedReading(Reading):
 
 
 @dataclass(frozen=True)
+class _Sorting:
+    """Pictures of a folder sorted into a folder for each cluster; the originals stay as they are."""
+
+    copy_into: Annotated[Path | None, left_out("DIR")] = None
+    """Copy each picture into its cluster's folder: cluster-00, cluster-01, ... in this one, which is new or empty."""
+    link_into: Annotated[Path | None, left_out("DIR")] = None
+    """The same with symbolic links to the pictures."""
+
+    @property
+    def target(self) -> Path | None:
+        return self.copy_into or self.link_into
+
+    def check(self, source: str, written: Path) -> None:
+        """Refuse before any compute what could not be done after it; `written` is what the command writes besides."""
+        if self.copy_into and self.link_into:
+            raise ValueError("--copy-into and --link-into: expected at most one of them")
+        if self.target:
+            from .sorting import check_target
+
+            check_target(source, self.target, self.link_into is not None, written)
+
+    def sort(self, source: str, names: Sequence[str] | None, assignments: Path, console: Console) -> None:
+        """Sort the pictures `names` as the CSV file says."""
+        if self.target and names is not None:
+            from rich.console import Console
+
+            from .run_folder import read_clusters
+            from .sorting import sort_pictures
+
+            clusters = read_clusters(assignments, len(names))
+            missing = sort_pictures(Path(source), names, clusters, self.target, self.link_into is not None, console)
+            _list_skipped(Console(stderr=True), missing)  # an error even where all else is quiet
+            console.print(f"sorted pictures: {self.target}", soft_wrap=True)
+
+
+@dataclass(frozen=True)
 class Fit:
     """Cluster images and write a run's folder: assignments.csv, report.html, scores, metrics, checkpoints."""
 
-    source: Positional[str]
-    """Images: a set's name (see `depict-jax data list`), a folder of pictures, or a file: .npz, .npy, .h5, .mat, .csv,
-    .parquet or idx."""
+    source: Positional[Annotated[str, tyro.conf.arg(metavar="SOURCE")]]
+    """Images: a set's name (see `depict-jax data list`), a folder of pictures, or a file: .npz, .npy, .h5, .mat, \
+.csv, .parquet or idx."""
     clusters: int
     """Number of clusters K."""
     out: Path
     """Folder for the run."""
     preset: Preset = "default"
-    """Where the settings below start from; "best" adds random affine changes of the images and
-    a Q-step that keeps clusters alive; "paper" is the released code's, and takes hours."""
+    """Where the settings below start from; "best" adds random affine changes of the images and \
+a Q-step that keeps clusters alive; "paper" is the released code's, and takes hours."""
     resume: Flag = False
     """Go on with the run in the folder, from its newest checkpoint."""
     overwrite: Flag = False
     """Replace the run in the folder."""
     quiet: Flag = False
     """Print nothing but errors."""
-    profile: Path | None = None
+    tensorboard: Flag = False
+    """Write the numbers of every epoch for TensorBoard too, into the run's folder."""
+    profile: Annotated[Path | None, left_out("DIR")] = None
     """Folder for traces of the second epoch of every stage, to open at ui.perfetto.dev or with xprof."""
+    sorting: OmitArgPrefixes[_Sorting] = field(default_factory=_Sorting)
     reading: OmitArgPrefixes[_TypedReading] = field(default_factory=_TypedReading)
     settings: OmitArgPrefixes[_Typed] = field(default_factory=_Typed)
 
@@ -70,21 +112,28 @@ class Fit:
         if self.resume and self.overwrite:
             raise ValueError("--resume and --overwrite: expected at most one of them")
         settings, reading = Settings(**vars(self.settings)), self.reading.checked()
+        self.sorting.check(self.source, self.out)
         from rich.console import Console
 
         _keep_compiled()
         from .data import load
         from .progress import Display, table_of
+        from .run_folder import ASSIGNMENTS
         from .runner import Event, run_into_folder
         from .stages import check_job
+        from .tensorboard import TensorBoard
 
         console = Console(quiet=self.quiet)
+        board = TensorBoard(self.out) if self.tensorboard else None
         images = load(self.source, reading, console)
-        _list_skipped(console, images)
+        _list_skipped(console, images.skipped)
         architecture = check_job(images.pixels, self.clusters, settings)
         console.print(f"{len(images.pixels)} images from {images.source}, {self.clusters} clusters, into {self.out}")
         with ExitStack() as watchers:
+            watchers.enter_context(warnings.catch_warnings(action="ignore" if self.quiet else None))
             watching: list[Callable[[Event], None]] = [] if self.quiet else [watchers.enter_context(Display(console))]
+            if board is not None:
+                watching.append(watchers.enter_context(board))
             if self.profile is not None:
                 from .profiling import Profile
 
@@ -94,7 +143,10 @@ class Fit:
                 for watcher in watching:
                     watcher(event)
 
-            scores = run_into_folder(images, architecture, settings, self.out, self.resume, self.overwrite, watch)
+            scores = run_into_folder(
+                images, architecture, settings, self.out, self.resume, self.overwrite, watch, reading=reading
+            )
+        self.sorting.sort(self.source, images.names, self.out / ASSIGNMENTS, console)
         if scores:
             console.print(table_of(scores))
         console.print(f"clusters: {self.out / 'assignments.csv'}   page: {self.out / 'report.html'}", soft_wrap=True)
@@ -104,14 +156,15 @@ class Fit:
 class Predict:
     """Clusters for images never seen: index, name, cluster, confidence and a probability for each cluster, as CSV."""
 
-    run: Positional[Path]
+    run: Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
     """Folder of a finished run."""
-    source: Positional[str]
+    source: Positional[Annotated[str, tyro.conf.arg(metavar="SOURCE")]]
     """Images, as for fit, of the shape that the run was trained on."""
     out: Path
     """CSV file to write."""
     overwrite: Flag = False
     """Replace the file if it is there."""
+    sorting: OmitArgPrefixes[_Sorting] = field(default_factory=_Sorting)
     reading: OmitArgPrefixes[_TypedReading] = field(default_factory=_TypedReading)
 
     def __call__(self) -> None:
@@ -121,27 +174,29 @@ class Predict:
         if self.out.is_dir() or not self.out.parent.is_dir():
             raise ValueError(f"{self.out} cannot be written: expected a file in a folder that exists")
         reading = self.reading.checked()
+        self.sorting.check(self.source, self.out)
         from rich.console import Console
 
         _keep_compiled()
         from .data import stream
         from .estimator import DEPICT
-        from .run_folder import write_assignments
+        from .run_folder import Config, write_assignments
 
         console = Console(stderr=True)
         model = DEPICT.load(self.run)
-        images = stream(self.source, _as_trained(reading, self.source, model.architecture_.image), console)
+        images = stream(self.source, _as_trained(reading, self.source, Config.read(self.run)), console)
         write_assignments(self.out, map(model.predict_proba, images), True, images.names)
-        _list_skipped(console, images)
+        _list_skipped(console, images.skipped)
+        self.sorting.sort(self.source, images.names, self.out, console)
 
 
 @dataclass(frozen=True)
 class Score:
     """ACC, NMI and ARI of a run on images that have labels."""
 
-    run: Positional[Path]
+    run: Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
     """Folder of a finished run."""
-    source: Positional[str]
+    source: Positional[Annotated[str, tyro.conf.arg(metavar="SOURCE")]]
     """Images with labels, as for fit, of the shape that the run was trained on."""
     reading: OmitArgPrefixes[_TypedReading] = field(default_factory=_TypedReading)
 
@@ -154,11 +209,12 @@ class Score:
         from .data import load
         from .estimator import DEPICT
         from .metrics import scores
+        from .run_folder import Config
 
         console = Console(stderr=True)
         model = DEPICT.load(self.run)
-        images = load(self.source, _as_trained(reading, self.source, model.architecture_.image), console)
-        _list_skipped(console, images)
+        images = load(self.source, _as_trained(reading, self.source, Config.read(self.run), labels=True), console)
+        _list_skipped(console, images.skipped)
         if images.labels is None:
             raise ValueError(
                 f"{images.source} has no labels to score against: expected y or labels in the file, or a folder of "
@@ -174,7 +230,7 @@ class Data:
 
     action: Positional[Literal["list", "info", "prepare"]]
     """List the named sets; tell what a source holds; get a named set ready, with its download."""
-    source: Positional[str] = ""
+    source: Positional[Annotated[str, tyro.conf.arg(metavar="[SOURCE]", help_behavior_hint="")]] = ""
     """Images, as for fit."""
     json: Flag = False
     """Print one JSON object."""
@@ -237,13 +293,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         command = tyro.cli(_commands(_preset_in(words)), args=words, prog="depict-jax", description=_ABOUT)
-        command()
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"depict-jax: {message}", file=sys.stderr)
+            command()
+    except BrokenPipeError:  # whoever read our output, `head` say, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at exit
+        return 141
     except (ValueError, TypeError, OSError) as error:
         return _fail(error, 2)
     except FloatingPointError as error:
         return _fail(error, 1)
     except KeyboardInterrupt:
-        return _fail("interrupted; the same command with --resume goes on from the newest checkpoint", 130)
+        hint = "; the same command with --resume goes on from the newest checkpoint" if words[:1] == ["fit"] else ""
+        return _fail(f"interrupted{hint}", 130)
     return 0
 
 
@@ -271,22 +333,35 @@ def _preset_in(words: list[str]) -> Settings:
     return Settings()
 
 
-def _as_trained(reading: Reading, source: str, image: tuple[int, int, int]) -> Reading:
-    """Pictures of a folder at the model's size and with its channels, where nothing else is asked for."""
+def _as_trained(reading: Reading, source: str, config: Config, labels: bool = False) -> Reading:
+    """As the run's images were read, where nothing else is asked for; its labels only where they are wanted."""
+    from .data.named import is_name
+
+    run = config.reading or Reading()
+    if is_name(source):
+        return replace(
+            reading, data_dir=reading.data_dir or run.data_dir, manual_dir=reading.manual_dir or run.manual_dir
+        )
     if not Path(source).is_dir():
-        return reading
+        return replace(reading, image_shape=reading.image_shape or run.image_shape)
+    image = config.architecture.image
     colours: dict[int, Colour] = {1: "grey", 3: "rgb"}
-    colour = colours.get(image[2], "auto") if reading.colour == "auto" else reading.colour
-    return replace(reading, image_size=reading.image_size or image[:2], colour=colour)
+    return replace(
+        reading,
+        image_size=reading.image_size or image[:2],
+        fit=reading.fit or run.fit,
+        colour=colours.get(image[2], "auto") if reading.colour == "auto" else reading.colour,
+        labels_from_folders=reading.labels_from_folders or (labels and run.labels_from_folders),
+    )
 
 
-def _list_skipped(console: Console, images: Images | Stream) -> None:
-    """What a folder held beside pictures."""
-    if images.skipped:
-        console.print(f"{len(images.skipped)} skipped:", highlight=False)
-        for name, reason in images.skipped[:SHOWN]:
+def _list_skipped(console: Console, skipped: Sequence[Skipped]) -> None:
+    """What a folder held beside pictures, or does not hold any more."""
+    if skipped:
+        console.print(f"{len(skipped)} skipped:", highlight=False)
+        for name, reason in skipped[:SHOWN]:
             console.print(f"  {name}: {reason}", markup=False, highlight=False, soft_wrap=True)
-        if len(images.skipped) > SHOWN:
+        if len(skipped) > SHOWN:
             console.print("  ... (`depict-jax data info` lists all)", highlight=False)
 
 

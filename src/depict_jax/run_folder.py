@@ -6,6 +6,7 @@ checkpoints/     states to go on from; the newest is the model
 assignments.csv  index, the file's name where the images are files, cluster, confidence
 scores.json      ACC, NMI and ARI after each stage, where labels exist
 report.html      a page to look at
+tensorboard/     metrics.jsonl for TensorBoard, where asked for
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from typing import Any
 import numpy as np
 
 from .architecture import Architecture, Convolution
+from .reading import Reading
 from .settings import Settings
 
 CONFIG, METRICS, CHECKPOINTS = "config.json", "metrics.jsonl", "checkpoints"
 ASSIGNMENTS, SCORES, REPORT = "assignments.csv", "scores.json", "report.html"
-FILES = (CONFIG, METRICS, CHECKPOINTS, ASSIGNMENTS, SCORES, REPORT)
+TENSORBOARD = "tensorboard"
+FILES = (CONFIG, METRICS, CHECKPOINTS, ASSIGNMENTS, SCORES, REPORT, TENSORBOARD)
 FORMAT = 2  # 2: the dense layers next to a map count its channels first
 
 
@@ -40,13 +43,14 @@ class Config:
     n_images: int
     architecture: Architecture
     settings: Settings
+    reading: Reading | None = None  # how the source was read; None for arrays, and where an older version ran
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; an infinite prior weight is the string "inf"."""
         found = {"format": FORMAT, **asdict(self)}
         weight = found["settings"]["prior_weight"]
         found["settings"]["prior_weight"] = "inf" if math.isinf(weight) else weight
-        return json.loads(json.dumps(found))
+        return json.loads(json.dumps(found, default=str))  # paths
 
     @classmethod
     def read(cls, folder: Path) -> Config:
@@ -83,17 +87,22 @@ class Config:
                         "prior_weight": float(settings["prior_weight"]),
                     }
                 ),
+                reading=_reading(found.get("reading")),
             )
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise ValueError(f"{path} is damaged or not of this program: {error}") from error
 
     def differences(self, other: Config) -> list[str]:
-        """What differs from `other`, as "name: value, not theirs"; the source's name does not count, its images do."""
+        """What differs from `other`, as "name: value, not theirs"; the source's name does not count, its images do.
+
+        How they were read is told only where it made other images.
+        """
         mine, theirs = _flat(self.to_json()), _flat(other.to_json())
+        same_images = self.content_hash == other.content_hash
         return [
             f"{name.rpartition('.')[2]}: {value}, not {theirs.get(name)}"
             for name, value in mine.items()
-            if name != "source" and theirs.get(name) != value
+            if name != "source" and theirs.get(name) != value and not (same_images and name.startswith("reading"))
         ]
 
 
@@ -186,6 +195,22 @@ def write_assignments(
         partial.unlink(missing_ok=True)  # where a chunk could not be had
 
 
+def read_clusters(path: Path, n_images: int) -> np.ndarray:
+    """The cluster of each image, (N,) int64, from a file that `write_assignments` wrote.
+
+    Raises:
+        ValueError: a file of another kind, or with other than n_images lines.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        try:
+            clusters = np.array([int(row["cluster"]) for row in csv.DictReader(file)])
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            raise ValueError(f"{path} is damaged: a cluster cannot be read in it") from error
+    if len(clusters) != n_images:
+        raise ValueError(f"{path} has {len(clusters)} lines for {n_images} images: it was changed, or is of others")
+    return clusters
+
+
 def write_json(path: Path, value: Any) -> None:
     """Indented JSON, replaced as a whole."""
     replace_text(path, json.dumps(value, indent=2) + "\n")
@@ -211,6 +236,17 @@ def _remove_run(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _reading(found: dict[str, Any] | None) -> Reading | None:
+    if found is None:
+        return None
+    values: dict[str, Any] = dict(found)
+    for name in ("image_size", "image_shape"):
+        values[name] = None if found[name] is None else tuple(found[name])
+    for name in ("data_dir", "manual_dir"):
+        values[name] = None if found[name] is None else Path(found[name])
+    return Reading(**values)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -13,6 +13,7 @@ from .checkpoints import Checkpoints
 from .data import Images
 from .metrics import scores
 from .networks import Depict
+from .reading import Reading
 from .run_folder import Config
 from .settings import Settings
 from .stages import FINISHED, STAGES, DivergedError, EpochEnd, RunState, StageEnd, initial_state, kmeans, run
@@ -32,6 +33,7 @@ def run_into_folder(
     resume: bool = False,
     overwrite: bool = False,
     watch: Callable[[Event], None] = lambda event: None,
+    reading: Reading | None = None,
 ) -> Scores:
     """Train and write the run's folder.
 
@@ -43,6 +45,7 @@ def run_into_folder(
         resume: go on from the folder's newest checkpoint, if it has one.
         overwrite: replace the run that the folder holds.
         watch: called with each event, before it is saved.
+        reading: how the images were read, for config.json.
 
     Returns:
         ACC, NMI and ARI after each stage; {} without labels.
@@ -51,7 +54,7 @@ def run_into_folder(
         ValueError: a folder that may not be written to (see `run_folder.claim`), or what `stages.run` raises.
         DivergedError: naming the stage, the epoch and the last good checkpoint.
     """
-    config = Config(images.source, images.content_hash, len(images.pixels), architecture, settings)
+    config = Config(images.source, images.content_hash, len(images.pixels), architecture, settings, reading)
     run_folder.claim(folder, config, resume, overwrite)
     with Checkpoints(folder / run_folder.CHECKPOINTS) as saved:
         state = saved.restore(lambda: initial_state(architecture, settings, len(images.pixels)))

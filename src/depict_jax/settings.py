@@ -9,6 +9,8 @@ from typing import Annotated, Literal, get_args
 
 from tyro.constructors import PrimitiveConstructorSpec
 
+from .reading import left_out
+
 Initial = Literal["acpic", "kmeans"]
 Rule = Literal["closed_form", "exact", "squared"]
 Preset = Literal["default", "best", "paper"]
@@ -47,7 +49,7 @@ class Settings:
     initial: Initial = "acpic"
     """Initial assignment of the embeddings: AC-PIC or k-means."""
     rule: Rule = "squared"
-    """Q-step: the released code's, the paper's closed form, or its exact solution."""
+    """Q-step: "squared" is the released code's, "closed_form" the paper's, "exact" the solution that it comes near."""
     prior: Annotated[tuple[float, ...] | None, _prior_words] = None
     """Prior u over clusters: K positive numbers, or a text file that holds them."""
     prior_weight: float = 1.0
@@ -58,11 +60,11 @@ class Settings:
     """The same seed gives the same result, bit for bit, on the same kind of machine."""
     batch_size: int = 100
     """Images a training step."""
-    pretrain_epochs: int | None = None
+    pretrain_epochs: Annotated[int | None, left_out("INT")] = None
     """Most epochs of pretraining the autoencoder; left out, as many as make 5,000 steps, at least 30."""
     warm_epochs: int = 5
     """Most epochs of the warm start on the initial assignment."""
-    joint_epochs: int | None = None
+    joint_epochs: Annotated[int | None, left_out("INT")] = None
     """Most epochs of the joint training; left out, as many as make 1,500 steps, at least 20."""
     pretrain_learning_rate: float = 1e-3
     """Adam's rate at the start of pretraining."""

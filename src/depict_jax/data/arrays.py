@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from .images import Images, Stream, as_pixels, cut, piece_starts
-from .numbers import labels_of, row_shape
+from .numbers import check_own_shape, labels_of, row_shape
 
 IMAGES, LABELS = ("x", "images"), ("y", "labels")  # names in a .npz file
 
@@ -77,13 +77,10 @@ def _in_turn(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype, where: st
 
 
 def _pixels(array: np.ndarray, image_shape: tuple[int, ...] | None, path: Path) -> np.ndarray:
-    if image_shape is None:
-        return as_pixels(array)
-    if array.ndim != 2:
-        raise ValueError(
-            f"{path} holds an array of shape {array.shape}: expected a row for each image with --image-shape; leave it "
-            "out"
-        )
+    if image_shape is None or array.ndim != 2:
+        pixels = as_pixels(array)
+        check_own_shape(pixels.shape[1:], image_shape, str(path))
+        return pixels
     return as_pixels(array.reshape(len(array), *row_shape(array.shape[1], image_shape, str(path))))
 
 
@@ -133,9 +130,9 @@ def _header(file: IO[bytes], image_shape: tuple[int, ...] | None) -> tuple[tuple
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     try:
         shape, in_fortran_order, dtype = readers[npy.read_magic(file)](file)
-        if image_shape is not None:
-            n_images, length = shape
-            shape = (n_images, *row_shape(length, image_shape, ""))
+        if image_shape is not None and len(shape) == 2:
+            shape = (shape[0], *row_shape(shape[1], image_shape, ""))
+        check_own_shape(shape[1:], image_shape, "")
     except Exception:  # reading it whole says what is wrong
         return None
     in_turn = not in_fortran_order and not dtype.hasobject and len(shape) in (3, 4) and 0 not in shape

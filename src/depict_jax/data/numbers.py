@@ -120,6 +120,19 @@ def row_shape(length: int, image_shape: tuple[int, ...] | None, where: str) -> t
     return image_shape[0], image_shape[1], math.prod(image_shape[2:])
 
 
+def check_own_shape(own: tuple[int, ...], image_shape: tuple[int, ...] | None, where: str) -> None:
+    """Refuse an `image_shape`, which is for rows, that images with a shape of their own, (H, W) or (H, W, C), gainsay.
+
+    Raises:
+        ValueError: the two differ.
+    """
+    if image_shape is not None and (*own, 1)[:3] != (*image_shape, 1)[:3]:
+        raise ValueError(
+            f"{where} has images of {in_words(own)}, not flattened and not {in_words(image_shape)}: --image-shape is "
+            "for rows; leave it out"
+        )
+
+
 @contextmanager
 def in_a_sentence(path: Path, *kinds: type[Exception]) -> Iterator[None]:
     """A library's errors, of these kinds, as one ValueError that names the file.
@@ -149,13 +162,14 @@ def _arrangement(
         if numbers.columns_first:
             return lambda piece: piece.reshape(-1, c, w, h).transpose(0, 3, 2, 1), [f"{note}column by column"]
         return lambda piece: piece.reshape(-1, h, w, c), [f"{note}row by row"]
-    if image_shape is not None:
-        raise ValueError(f"{where} has shape {shape}, images not flattened: --image-shape is for rows; leave it out")
     if len(shape) == 3:
+        check_own_shape(shape[1:], image_shape, where)
         return lambda piece: piece[..., None], []
     first, last = shape[1] in (1, 3), shape[3] in (1, 3)
     if numbers.channels_first if first == last else first:
+        check_own_shape((*shape[2:], shape[1]), image_shape, where)
         return lambda piece: piece.transpose(0, 2, 3, 1), [f"shape {shape} is taken as N, C, H, W: channels first"]
+    check_own_shape(shape[1:], image_shape, where)
     return lambda piece: piece, [f"shape {shape} is taken as N, H, W, C: channels last"]
 
 
