@@ -26,6 +26,10 @@ MARK = re.compile(r"^<!-- (commands|presets|messages|modules) -->$", re.MULTILIN
 # What a group of options is about, by the title that the parser gives it.
 GROUPS = {
     "options": ("", ""),
+    "sorting options": (
+        "Sorting pictures",
+        "A folder of pictures sorted into a folder for each cluster; the originals stay as they are.",
+    ),
     "reading options": (
         "How a source is read",
         "Each belongs to a kind of source, as its first word says, and is refused for another kind.",
@@ -104,7 +108,7 @@ def _name(action: Any) -> str:
         return _code(_metavar(action))
     name = _code(action.option_strings[0])
     if action.choices:
-        return f"{name} {' or '.join(map(_code, action.choices))}"
+        return f"{name} {' or '.join(_code(choice) for choice in action.choices if choice != 'None')}"
     return name if action.nargs == 0 else f"{name} {html.escape(_metavar(action)).replace('|', ' or ')}"
 
 
@@ -125,9 +129,9 @@ def _meaning(action: Any) -> tuple[str, str]:
     """The help's words, and the default that tyro put in brackets after them."""
     text = re.sub(r"--[a-z][a-z-]*", r"`\g<0>`", " ".join(str(action.help).split()).replace("|", r"\|"))
     words, _, default = text.removesuffix(")").rpartition(" (default: ")
-    if not words:
-        return text.removesuffix(" (required)"), "required"
-    return words, "" if default in ("None", "False", "''") else f"`{default}`"
+    if words:
+        return words, "" if default == "False" else f"`{default}`"
+    return text.removesuffix(" (required)"), "required" if text.endswith(" (required)") else ""
 
 
 def sentences() -> dict[str, list[str]]:
