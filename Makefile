@@ -31,7 +31,7 @@ run: $(READY)  ## cluster images: DATA=digits CLUSTERS=10 OUT=runs/... ARGS="fur
 test: $(READY)  ## run the tests (minutes)
 	$(BIN)/python -m pytest
 
-test-slow: $(READY)  ## run the slow tests too: trainings that take many minutes
+test-slow: .venv/.notebooks  ## run the slow tests too: trainings that take many minutes
 	$(BIN)/python -m pytest -m "slow or not slow"
 
 test-reference: $(READY)  ## check against the authors' weights and assignments; they must lie in ../shared
@@ -39,6 +39,15 @@ test-reference: $(READY)  ## check against the authors' weights and assignments;
 
 fuzz: $(READY)  ## damaged files of every kind to every reader, for MINUTES=10; findings go to runs/fuzz
 	$(BIN)/python -m tests.fuzz_readers --minutes $(MINUTES)
+
+.PHONY: notebooks
+notebooks: .venv/.notebooks  ## run the notebooks (minutes); the executed copies go to runs/notebooks
+	mkdir -p runs/notebooks
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter-execute --output "../runs/notebooks/{notebook_name}" notebooks/*.ipynb
+
+.venv/.notebooks: $(READY) requirements-notebooks.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-notebooks.lock
+	@touch $@
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
