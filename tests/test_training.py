@@ -5,12 +5,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
-from depict_jax import networks, training
+from depict_jax import networks, stages, training
 from depict_jax.architecture import Architecture
 from depict_jax.augmentation import random_affine
 from depict_jax.networks import Depict, Pathways
 from depict_jax.objectives import cross_entropy, reconstruction_loss
+from depict_jax.settings import Settings
 from depict_jax.training import (
     Loss,
     fresh_state,
@@ -337,3 +339,35 @@ def stock_conv_transpose(y, w, stride, pad):
     sizes = [(n - 1) * s + k - 2 * p for n, s, k, p in zip(y.shape[1:3], stride, w.shape[:2], pad, strict=True)]
     shape = jax.ShapeDtypeStruct((w.shape[2], *sizes, y.shape[-1]), y.dtype)
     return jax.linear_transpose(lambda x: stock_conv(x, w, stride, pad), shape)(y)[0]
+
+
+@pytest.mark.parametrize(("side", "share"), [(32, 1.0), (64, (4050 / 9800) ** 2)])
+def test_the_embedding_of_large_maps_moves_slower_and_nothing_else(side, share):
+    """Adam's first step moves every parameter that has a gradient by the learning rate."""
+    model = Depict(Architecture.for_image((side, side), 3))
+    key = jax.random.key(0)
+    images = jax.random.uniform(key, (4, side, side, 1), minval=-1.0)
+    before = jax.jit(model.init)(key, images)
+    step = jax.jit(partial(train_step, model, Loss((1.0, 0.1, 0.1), 0.0)))
+    for rate, expected in ((1e-3, 1e-3 * share), (1e-5, 1e-5)):  # a small rate is left alone
+        state, _, _ = step(fresh_state(before), images, jnp.zeros((4, 3)), jnp.ones(4), jnp.float32(rate), key)
+        moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), state.variables, before)["params"]
+        assert moved["encoder"]["embedding"]["kernel"] == pytest.approx(expected, rel=0.05)
+        others = [moved["encoder"]["embedding"]["bias"], *moved["decoder"].values()]
+        assert jax.tree.leaves(others) == pytest.approx([rate] * len(jax.tree.leaves(others)), rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", [48, 64])
+def test_embeddings_of_large_images_do_not_saturate(side, real_data):
+    with np.load(real_data("mnist_full.npz")) as file:
+        small = file["x"][60_000:61_000, :, :, 0]
+    pixels = np.stack([np.asarray(Image.fromarray(image).resize((side, side))) for image in small])[..., None]
+    settings = Settings(pretrain_epochs=14)
+    architecture = stages.check_job(pixels, 10, settings)
+    for event in stages.run(pixels, architecture, settings):
+        if isinstance(event, stages.StageEnd):
+            break
+    embeddings, _ = predict(Depict(architecture), event.state.train.variables, pixels)
+    assert (np.abs(embeddings) > 0.999).mean() < 0.01
+    assert np.ptp(embeddings, axis=0).min() > 0.1
