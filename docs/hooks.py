@@ -254,10 +254,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     source = ELSEWHERE.get(page.file.src_uri)
     if source is not None:
         return re.sub(r"(?<!!)\[([^]]+)\]\((?!https?:)[^)]+\)", r"`\1`", markdown)
+    up = "../" * (page.file.src_uri.count("/") + 1)
     for name, path in ELSEWHERE.items():
-        up = "../" * (page.file.src_uri.count("/") + 1)
         markdown = markdown.replace(f"]({up}{path}", f"]({up[3:]}{name}")
-    return markdown
+    # What is no page can be followed in the project alone: the built pages name it.
+    return re.sub(rf"\[([^]]+)\]\({re.escape(up)}([^)]+)\)", r"\1 (`\2`)", markdown)
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
