@@ -6,12 +6,11 @@ CLUSTERS ?= 10
 OUT ?= runs/$(basename $(notdir $(DATA)))
 ARGS ?=
 MINUTES ?= 10
-MNIST ?= ../shared/data/mnist_full.npz
 BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-reference fuzz lint bench bench-step bench-acpic bench-predict bench-startup bench-scaling bench-job-test bench-job-full bench-peers bench-peers-test bench-peers-full mnist-test digits-table picture clean
+.PHONY: help setup run test test-slow test-reference fuzz lint bench bench-step bench-acpic bench-predict bench-startup bench-scaling bench-job-test bench-job-full bench-peers bench-peers-test bench-peers-full picture clean
 
 help:  ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -92,8 +91,13 @@ bench-peers-test: $(READY) .venv-clustpy/.ready
 bench-peers-full: $(READY) .venv-clustpy/.ready
 	$(BIN)/python -m experiments.benchmarks.peers full
 
-EXPERIMENTS := $(addprefix experiment-,mnist-full mnist-test usps cmu-pie digits frgc ytf)
-.PHONY: $(EXPERIMENTS) experiment-NAME tables
+DATASETS := mnist-full mnist-test usps cmu-pie digits frgc ytf
+EXPERIMENTS := $(addprefix experiment-,$(DATASETS))
+TABLES := $(addprefix table-,clustering rows approaches q-steps semi-supervised)
+.PHONY: $(EXPERIMENTS) experiment-NAME $(TABLES) table-NAME table-quick tables setup-rows
+table-quick: $(READY)  ## five minutes: a real table of digits and of 2,000 images of MNIST-test, into runs/table-quick
+	$(BIN)/python -m experiments.quick
+
 experiment-NAME:  ## long: one of the paper's data sets (mnist-full, mnist-test, usps, cmu-pie, digits, frgc, ytf), seed by seed; resumes
 	@echo "name a data set: make $(firstword $(EXPERIMENTS))"; exit 2
 
@@ -101,14 +105,26 @@ $(EXPERIMENTS): experiment-%: $(READY)
 	$(BIN)/python -m experiments.run $* $(ARGS)
 	$(BIN)/python -m experiments.tables
 
-tables: $(READY)  ## experiments/RESULTS.md from the results that are there
+table-NAME:  ## long: what one table of experiments/RESULTS.md lacks (clustering, rows, approaches, q-steps, semi-supervised); ARGS="--seeds 1"; resumes
+	@echo "name a table: make $(firstword $(TABLES))"; exit 2
+
+table-clustering: COMMAND = run $(DATASETS)
+table-rows: COMMAND = rows $(DATASETS)
+table-approaches: COMMAND = approaches --cells approaches
+table-q-steps: COMMAND = approaches --cells q-steps
+table-semi-supervised: COMMAND = semi_supervised
+$(TABLES): $(READY)
+	$(BIN)/python -m experiments.$(COMMAND) $(ARGS)
 	$(BIN)/python -m experiments.tables
 
-mnist-test: $(READY)  ## cluster the MNIST-test of MNIST=file.npz (70,000 rows, the last 10,000 are it) with default settings
-	$(BIN)/python -m experiments.mnist_test $(MNIST)
+tables: $(READY)  ## experiments/RESULTS.md, CLAIMS.md and the figure of times from the results that are there
+	$(BIN)/python -m experiments.tables
 
-digits-table: $(READY)  ## digits with three seeds, beside k-means and AC-PIC on the pixels
-	$(BIN)/python -m experiments.digits
+setup-rows: $(READY) .venv/.umap .venv-clustpy/.ready  ## install what the rows beside ours need: umap-learn, ClustPy
+
+.venv/.umap: experiments/peers/requirements-umap.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 picture: $(READY)  ## make the README's picture from runs/digits
 	$(BIN)/python -m experiments.readme_picture runs/digits docs/digits.png

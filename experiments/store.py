@@ -17,7 +17,7 @@ from depict_jax.architecture import Architecture
 from depict_jax.checkpoints import Checkpoints
 from depict_jax.data import Images
 from depict_jax.settings import Settings
-from depict_jax.stages import FINISHED, JOINT, PRETRAIN, STAGES, EpochEnd, RunState, StageEnd, initial_state, run
+from depict_jax.stages import JOINT, PRETRAIN, STAGES, EpochEnd, RunState, StageEnd, initial_state, run
 
 SECONDS = "seconds.json"
 SECONDS_BETWEEN_SAVES = 30.0
@@ -56,6 +56,7 @@ def trained(
     settings: Settings,
     store: Path,
     watch: Callable[[EpochEnd | StageEnd], None] = lambda event: None,
+    last: str = STAGES[JOINT],
 ) -> Trained:
     """All stages, those that the store holds taken from it, the others trained and kept; goes on where it stopped.
 
@@ -65,10 +66,11 @@ def trained(
         settings: the hyperparameters.
         store: folder of the kept stages.
         watch: called with each event.
+        last: the stage to end with.
     """
     ends: dict[str, RunState] = {}
     seconds: dict[str, float] = {}
-    for stage, name in enumerate(STAGES[:FINISHED]):
+    for stage, name in enumerate(STAGES[: STAGES.index(last) + 1]):
         folder = store / f"{name}-{stage_hash(name, images, architecture, settings)}"
         with Checkpoints(folder / "checkpoints") as saved:
             state = saved.restore(lambda: initial_state(architecture, settings, len(images.pixels)))

@@ -1,5 +1,6 @@
 """The experiments: stages are shared and resumed without a trace, and the page says what the results say."""
 
+import html
 from dataclasses import fields, replace
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from depict_jax.data import Images, load
 from depict_jax.settings import Settings
 from depict_jax.stages import EpochEnd, check_job, run
-from experiments import presets, results, store, tables
+from experiments import claims, presets, results, running_time, store, tables
+from experiments.jobs import Found, Job, Unavailable, run_missing
+from experiments.presets import Preset
 from experiments.variants import VARIANTS, settings_of
 
 SETTINGS = Settings(pretrain_epochs=2, warm_epochs=1, joint_epochs=2, initial="kmeans", batch_size=50)
@@ -104,17 +107,76 @@ def test_a_preset_knows_its_command():
         presets.preset("mnist")
 
 
-def test_the_page_is_what_the_results_say():
+def test_a_set_begins_at_its_row_of_the_file_alone(tmp_path, monkeypatch):
+    """Where MNIST-test comes by its name, and not out of the file of all 70,000, nothing is cut off."""
+    pixels = np.arange(30, dtype=np.uint8).repeat(64).reshape(30, 8, 8, 1)
+    monkeypatch.setattr(presets, "SHARED", tmp_path)
+    preset = Preset("part", 2, "kmeans", str(tmp_path / "named.npz"), "all.npz", first=20)
+    np.savez(tmp_path / "named.npz", x=pixels[20:], y=np.arange(10))
+    assert len(preset.images().pixels) == 10
+    (tmp_path / "data").mkdir()
+    np.savez(tmp_path / "data/all.npz", x=pixels, y=np.arange(30))
+    found = replace(preset, size=4).images()
+    np.testing.assert_array_equal(found.pixels, pixels[20:24])
+    np.testing.assert_array_equal(found.labels, np.arange(20, 24))
+
+
+@pytest.fixture
+def tiny(tmp_path) -> Preset:
+    np.savez(tmp_path / "tiny.npz", x=load("digits").pixels[:20], y=np.arange(20) % 2)
+    return Preset("tiny", 2, "kmeans", str(tmp_path / "tiny.npz"))
+
+
+def test_what_is_missing_is_computed_once_and_without_labels(tiny, tmp_path, capsys):
+    asked = []
+
+    def compute(job, preset, images, watch):
+        assert images.labels is None
+        asked.append(job)
+        if job.method == "lacking":
+            raise Unavailable("lacking is not installed")
+        if job.seed == 1:
+            raise KeyboardInterrupt
+        return Found({"final": np.arange(20) % 2}, {"final": 1.0}, {"commit": "none"}, {"objective": 2.0})
+
+    wanted = [Job("lacking", "a", 0), Job("lacking", "a", 1), Job("there", "a", 0), Job("there", "a", 1)]
+    for _ in range(2):
+        with pytest.raises(SystemExit, match="the same command goes on"):
+            run_missing("tiny", tiny, wanted, compute, tmp_path / "results")
+    once = [Job("lacking", "a", 0), Job("there", "a", 0), Job("there", "a", 1)]
+    assert asked == [*once, once[0], once[2]]
+    assert capsys.readouterr().out.count("skipped: lacking is not installed") == 2  # once in each call
+    (found,) = results.read_all(tmp_path / "results")
+    assert found["scores"]["final"]["acc"] == 1 and found["objective"] == 2 and found["method"] == "there"
+
+
+def test_a_data_set_that_is_not_at_hand_is_skipped_with_a_word(tiny, tmp_path, capsys):
+    def compute(*_):
+        pytest.fail("there is nothing to compute with")
+
+    run_missing("tiny", replace(tiny, source=str(tmp_path / "none.npz")), [Job("a", "b", 0)], compute, tmp_path)
+    assert "skipped: tiny: " in capsys.readouterr().out
+    np.savez(tmp_path / "bare.npz", x=load("digits").pixels[:20])
+    run_missing("tiny", replace(tiny, source=str(tmp_path / "bare.npz")), [Job("a", "b", 0)], compute, tmp_path)
+    assert "has no labels to score by" in capsys.readouterr().out
+
+
+def test_the_pages_and_the_figure_are_what_the_results_say():
     found = results.read_all()
     if not found:
         pytest.skip("no results yet")
     assert tables.PAGE.read_text(encoding="utf-8") == tables.page(found)
+    assert claims.PAGE.read_text(encoding="utf-8") == claims.page(found)
+    drawn = html.unescape(running_time.FIGURE.read_text()) if running_time.FIGURE.exists() else ""
+    assert (running_time.description(found) in drawn) if running_time.times(found) else not drawn
 
 
 def test_results_are_complete():
     for one in results.read_all():
         assert results.path_of(one["dataset"], one["method"], one["variant"], one["seed"]).is_file()
-        assert set(one["scores"]) == set(one["seconds"]) == {"pretrain", "initial", "warm", "final"}
+        if one["method"] == "depict" and one["variant"] in VARIANTS:
+            assert set(one["scores"]) == set(one["seconds"]) == {"pretrain", "initial", "warm", "final"}
         assert all(set(scores) == {"acc", "nmi", "ari"} for scores in one["scores"].values())
+        assert "final" in one["scores"] and "final" in one["seconds"]
         assert list(one["seconds"].values()) == sorted(one["seconds"].values())
         assert {"commit", "date", "device", "versions", "content_hash", "settings"} <= one["provenance"].keys()

@@ -25,19 +25,22 @@ from depict_jax.metrics import scores
 from experiments.benchmarks import record
 
 PEERS = {"test": ("DEC", "IDEC", "DCN", "N2D"), "full": ("IDEC",)}
+FIRST = {"test": 60_000, "full": 0}  # row of MNIST's 70,000 at which a part begins
 PYTHON = record.PROJECT / ".venv-clustpy/bin/python"
 ADAPTER = record.PROJECT / "experiments/peers/clustpy_fit.py"
 FOLDER = record.PROJECT / "runs/peers"
 REMARKS = {"N2D": " with t-SNE to 2 dimensions"}  # the only setting that is not a default: see the adapter
 
 
-def fit(method: str, part: str, mnist: Path, out: Path, n_images: int | None) -> None:
-    """Let the adapter fit one peer; its progress and messages go to the terminal.
+def fit(
+    method: str, file: Path, clusters: int, out: Path, seed: int = 0, first: int = 0, n_images: int | None = None
+) -> None:
+    """Let the adapter fit one peer to a file's images; its progress and messages go to the terminal.
 
     Raises:
         subprocess.CalledProcessError: it failed; what it said stands above.
     """
-    command = [PYTHON, ADAPTER, method, mnist, "--part", part, "--out", out]
+    command = [PYTHON, ADAPTER, method, file, "--clusters", clusters, "--out", out, "--seed", seed, "--first", first]
     if n_images is not None:
         command += ["--images", n_images]
     subprocess.run([str(word) for word in command], check=True)
@@ -119,7 +122,7 @@ def main() -> None:
     except (ValueError, TypeError) as error:
         record.missing(f"the peers: {error}", "give --mnist a file with MNIST's 70,000 images")
         return
-    labels = everything.labels[60_000 if part == "test" else 0 :][:n_images]
+    labels = everything.labels[FIRST[part] :][:n_images]
     del everything
 
     folder = FOLDER if n_images is None else FOLDER / f"try-{n_images}"  # never among the real ones
@@ -162,7 +165,7 @@ def main() -> None:
     for method in missing:
         print(f"{method}: fitting, one run", flush=True)
         try:
-            fit(method, part, arguments.mnist, file_of(method), n_images)
+            fit(method, arguments.mnist, 10, file_of(method), first=FIRST[part], n_images=n_images)
         except subprocess.CalledProcessError as error:
             record.missing(f"{method}: it ended with {error.returncode}", "its own message stands above")
             continue

@@ -1,9 +1,10 @@
-"""One of ClustPy's deep clusterings on MNIST: labels, seconds and peak memory into a file.
+"""One of ClustPy's deep clusterings of a file's images: labels, seconds and peak memory into another file.
 
-.venv-clustpy/bin/python experiments/peers/clustpy_fit.py IDEC mnist_full.npz --part test --out idec-test.npz
+.venv-clustpy/bin/python experiments/peers/clustpy_fit.py IDEC mnist_full.npz --clusters 10 --first 60000 --out idec.npz
 
-Run by experiments/benchmarks/peers.py in an environment of its own (requirements-clustpy.txt). The algorithms have
-ClustPy's defaults, but for n_clusters=10, the seed, and for N2D what `SETTINGS` says. The file's labels are not read.
+Run by experiments/benchmarks/peers.py and experiments/rows.py in an environment of its own (requirements-clustpy.txt).
+The algorithms have ClustPy's defaults, but for n_clusters, the seed, and for N2D what `SETTINGS` says. The file's
+labels are not read.
 
 Pixels are prepared as ClustPy's documentation does for MNIST and feed-forward autoencoders, which are its default
 (pages "Stacked Denoising Autoencoder" and `get_dataloader`): flattened, float32, one mean taken from all pixels and
@@ -27,7 +28,6 @@ from typing import Any
 import numpy as np
 import torch
 
-CLUSTERS = 10
 # N2D's default asks t-SNE for as many components as there are clusters. scikit-learn's t-SNE gives at most 3, so with
 # 10 clusters the default raises ValueError; 2 is what N2D's own docstring and ClustPy's DDC use.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -57,13 +57,13 @@ def import_torchvision() -> None:
         importlib.import_module("torchvision")
 
 
-def read(path: Path, part: str, n_images: int | None) -> np.ndarray:
-    """MNIST-test or MNIST-full, or the first `n_images` of it: float32 (N, 784), standardised."""
+def read(path: Path, first: int, n_images: int | None) -> np.ndarray:
+    """The images from row `first` on, or `n_images` of them: float32 (N, H * W * C), standardised."""
     with np.load(path, allow_pickle=False) as file:
         pixels = file["x"]
-    if pixels.shape != (70_000, 28, 28, 1) or pixels.dtype != np.uint8:
-        raise SystemExit(f"{path} holds x {pixels.dtype} {pixels.shape}: expected MNIST, uint8 (70000, 28, 28, 1)")
-    chosen = pixels[60_000 if part == "test" else 0 :][:n_images]
+    if pixels.ndim != 4 or pixels.dtype != np.uint8 or first >= len(pixels):
+        raise SystemExit(f"{path} holds x {pixels.dtype} {pixels.shape}: expected images, uint8 (N > {first}, H, W, C)")
+    chosen = pixels[first:][:n_images]
     flat = chosen.reshape(len(chosen), -1).astype(np.float32)
     return (flat - flat.mean(dtype=np.float64).astype(np.float32)) / flat.std(dtype=np.float64).astype(np.float32)
 
@@ -82,10 +82,11 @@ def main() -> None:
     """Read, fit, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method", choices=list(SETTINGS))
-    parser.add_argument("file", type=Path, help=".npz with MNIST's 70,000 images as x, the 10,000 test images last")
-    parser.add_argument("--part", choices=("test", "full"), required=True)
+    parser.add_argument("file", type=Path, help=".npz with images as x, uint8 (N, H, W, C)")
+    parser.add_argument("--clusters", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
-    parser.add_argument("--images", type=int, help="only the first so many of the part, for a try")
+    parser.add_argument("--first", type=int, default=0, help="row that the images begin at")
+    parser.add_argument("--images", type=int, help="only so many, for a try")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     method: str = arguments.method
@@ -94,13 +95,13 @@ def main() -> None:
     algorithm = getattr(importlib.import_module("clustpy.deep"), method)
 
     start = time.perf_counter()
-    images = read(arguments.file, arguments.part, arguments.images)
+    images = read(arguments.file, arguments.first, arguments.images)
     read_seconds = time.perf_counter() - start
-    print(f"{method}: {len(images)} images of MNIST-{arguments.part}, read in {read_seconds:.1f} s", flush=True)
+    print(f"{method}: {len(images)} images, read in {read_seconds:.1f} s", flush=True)
 
     # the CPU by name: by default ClustPy would take a GPU where there is one, and the figures are of one machine's CPU
     estimator = algorithm(
-        n_clusters=CLUSTERS, random_state=arguments.seed, device=torch.device("cpu"), **SETTINGS[method]
+        n_clusters=arguments.clusters, random_state=arguments.seed, device=torch.device("cpu"), **SETTINGS[method]
     )
     start = time.perf_counter()
     estimator.fit(images)
@@ -115,7 +116,8 @@ def main() -> None:
         "details": json.dumps(
             {
                 "method": method,
-                "part": arguments.part,
+                "clusters": arguments.clusters,
+                "first": arguments.first,
                 "seed": arguments.seed,
                 "settings": SETTINGS[method],
                 "date": datetime.now(UTC).date().isoformat(),

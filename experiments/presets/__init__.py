@@ -22,8 +22,8 @@ class Preset:
     source: str  # for depict_jax.data.load
     file: str = ""  # in SHARED/data, taken instead of the source where it lies there
     first: int = 0  # row of `file` at which the set begins
+    size: int | None = None  # only so many images, for a try
     seeds: int = 5
-    published: tuple[float, float] | None = None  # ACC and NMI that the paper reports
 
     def images(self) -> Images:
         """The set with its labels.
@@ -32,10 +32,13 @@ class Preset:
             ValueError: images that are not to be had here, with what to do.
         """
         path = SHARED / "data" / self.file
-        found = load(path if self.file and path.is_file() else self.source)
-        labels = None if found.labels is None else found.labels[self.first :]
+        from_file = bool(self.file) and path.is_file()
+        found = load(path if from_file else self.source)
+        first = self.first if from_file else 0
+        rows = slice(first, None if self.size is None else first + self.size)
+        labels = None if found.labels is None else found.labels[rows]
         # a copy where the set is a part: a view would keep the whole file in memory
-        pixels = found.pixels[self.first :].copy() if self.first else found.pixels
+        pixels = found.pixels if rows == slice(0, None) else found.pixels[rows].copy()
         return replace(found, pixels=pixels, labels=labels, source=self.source)
 
 

@@ -5,4 +5,4 @@ make experiment-cmu-pie    # python -m experiments.run cmu-pie
 
 from experiments.presets import Preset
 
-PRESET = Preset("CMU-PIE", 68, "kmeans", "cmu-pie", "cmu_pie_32x32.npz", published=(0.883, 0.974))
+PRESET = Preset("CMU-PIE", 68, "kmeans", "cmu-pie", "cmu_pie_32x32.npz")

@@ -5,4 +5,4 @@ make experiment-usps    # python -m experiments.run usps
 
 from experiments.presets import Preset
 
-PRESET = Preset("USPS", 10, "acpic", "usps", "usps_11000.npz", published=(0.964, 0.927))
+PRESET = Preset("USPS", 10, "acpic", "usps", "usps_11000.npz")

@@ -1,0 +1,128 @@
+"""RESULTS.md's sections on what the learning approach, the Q-step and labels do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from experiments import presets, published
+from experiments.approaches import (
+    APPROACHES,
+    DATASETS,
+    LEARNING,
+    NOISES,
+    PAPER,
+    PRIOR_WEIGHTS,
+    Q_STEPS,
+    RECONSTRUCTIONS,
+    SHARPNESS,
+    Approach,
+    exact,
+)
+from experiments.semi_supervised import LABEL_WEIGHT, METHOD, name
+from experiments.summary import NONE, Result, acc_nmi, runs_of, spread, table
+from experiments.variants import VARIANTS
+
+APPROACHES_HEAD = """\
+## Learning approaches
+
+The paper's ablation, from the variant `paper` with its AC-PIC start: ACC ± standard deviation / NMI (runs).
+
+- Noise: dropout at no layer, of the input alone, or at all layers (the paper's: input and first convolution).
+- Reconstruction: of no layer, of the image alone (the ordinary autoencoder's), or of all layers. Where nothing is
+  reconstructed there is no pretraining: the features are those of random weights.
+- k-means on features: of the pretrained encoder.
+- Head on frozen features: initial assignment, warm start and joint stage train the soft-max head on the noisy
+  embeddings, while encoder and decoder stay as pretrained; the warm start has all its epochs and all images.
+- Joint training: all weights, by cross entropy and whatever is reconstructed. The last row's is `paper` itself."""
+
+Q_STEPS_HEAD = """\
+## Q-step
+
+From the pretrained autoencoders, initial assignments and warm starts of the variant `paper`; only the joint stage
+differs (with stopped gradient, pretraining too). Cluster sizes are the smallest's and the largest's share of the
+images, as means over the seeds: a cluster that dies has 0."""
+
+LABELS_HEAD = """\
+## A few labels
+
+The joint stage once more from the unsupervised run's end, with w = {weight:g} times the labelled images' cross entropy
+against their labels in its loss. As many labels of each class, since clusters are matched to classes on them alone;
+choice s of the labels continues the run of seed s. The error is of all other images, in percent, the mean over the
+choices; "unsupervised" is the run before, on the same images with the same matching. A class is the largest p, with no
+matching afterwards. The paper's choice of labels is not known to us, so its figures are a mark to aim at."""
+
+
+def approaches(found: Sequence[Result]) -> list[str]:
+    """Noise x reconstruction x learning, a table for each data set."""
+    titles = ["noise", "reconstruction", "k-means on features", "head on frozen features", "joint training"]
+    lines: list[str] = []
+    for dataset in DATASETS:
+        cells = {cell: runs_of(found, dataset, "depict", variant) for variant, cell in APPROACHES.items()}
+        if not any(runs for cell, runs in cells.items() if APPROACHES.get(PAPER) != cell):
+            continue
+        rows = [
+            [noise, reconstruction, *(acc_nmi(cells[Approach(noise, reconstruction, how)]) for how in LEARNING)]
+            for noise in NOISES
+            for reconstruction in RECONSTRUCTIONS
+        ]
+        lines += ["", f"### {presets.preset(dataset).title}", "", *table(titles, rows, left=2)]
+    return [APPROACHES_HEAD, *lines] if lines else []
+
+
+def q_steps(found: Sequence[Result]) -> list[str]:
+    """The rules, and the exact one's sharpness x prior weight, for each data set."""
+    rules = {
+        "squared (`paper`)": PAPER,
+        "closed form, as printed": "closed-form",
+        "exact": exact(1, 1),
+        "squared, gradient through clean targets stopped": "stop-gradient",
+    }
+    lines: list[str] = []
+    for dataset in DATASETS:
+        if not any(runs_of(found, dataset, "depict", variant) for variant in Q_STEPS):
+            continue
+        cells = {variant: runs_of(found, dataset, "depict", variant) for variant in (PAPER, *Q_STEPS)}
+        lines += ["", f"### {presets.preset(dataset).title}", ""]
+        rows = [[title, acc_nmi(cells[variant]), sizes(cells[variant])] for title, variant in rules.items()]
+        lines += table(["rule", "ACC / NMI (runs)", "smallest, largest cluster"], rows)
+        grid = [
+            [f"{beta:g}", *(f"{acc_nmi(runs)}; {sizes(runs)}" if runs else NONE for runs in of_row)]
+            for beta in SHARPNESS
+            for of_row in [[cells[exact(beta, rho)] for rho in PRIOR_WEIGHTS]]
+        ]
+        head = ["exact: sharpness \\ prior weight", *(f"{rho:g}" for rho in PRIOR_WEIGHTS)]
+        lines += ["", *table(head, grid)]
+    return [Q_STEPS_HEAD, *lines] if lines else []
+
+
+def sizes(runs: Sequence[Result]) -> str:
+    """Mean share of the smallest and of the largest cluster."""
+    if not runs:
+        return NONE
+    shares = [np.array(run["cluster_sizes"]) / sum(run["cluster_sizes"]) for run in runs]
+    return f"{np.mean([s.min() for s in shares]):.3f}, {np.mean([s.max() for s in shares]):.3f}"
+
+
+def labels(found: Sequence[Result]) -> list[str]:
+    """Error against the number of labels."""
+    rows = []
+    for dataset in presets.NAMES:
+        counts = sorted({one["labels"] for one in found if (one["dataset"], one["method"]) == (dataset, METHOD)})
+        for variant in VARIANTS:
+            for count in counts:
+                if runs := runs_of(found, dataset, METHOD, name(variant, count)):
+                    errors = {
+                        when: spread([run["error_percent"][when] for run in runs], 2)
+                        for when in ("unsupervised", "final")
+                    }
+                    title = presets.preset(dataset).title
+                    reported = NONE
+                    if dataset == "mnist-full" and count in published.SEMI_SUPERVISED:
+                        reported = "*{:.2f} ± {:.2f}*".format(*published.SEMI_SUPERVISED[count])
+                    rows.append([title, variant, str(count), str(len(runs)), *errors.values(), reported])
+    if not rows:
+        return []
+    head = ["data set", "variant", "labels", "choices", "unsupervised", "with labels", "published"]
+    return [LABELS_HEAD.format(weight=LABEL_WEIGHT), "", *table(head, rows, left=2)]

@@ -1,0 +1,179 @@
+"""Rows beside ours, cells of the ablation and training with a few labels, on a few real digits."""
+
+import sys
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from depict_jax.data import Images, load
+from depict_jax.runner import answer_after
+from depict_jax.stages import check_job
+from experiments import approaches, rows, semi_supervised, store
+from experiments.approaches import APPROACHES, Approach
+from experiments.jobs import Job, Unavailable
+from experiments.presets import Preset
+from experiments.variants import settings_of
+
+PRESET = Preset("three digits", 3, "kmeans", "digits")
+
+
+def same(one, other) -> bool:
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.fixture(scope="module")
+def labelled() -> Images:
+    digits = load("digits")
+    few = np.flatnonzero(digits.labels < 3)[:200]
+    return Images(digits.pixels[few], digits.labels[few], "three digits")
+
+
+@pytest.fixture(scope="module")
+def images(labelled) -> Images:
+    return replace(labelled, labels=None)
+
+
+@pytest.fixture
+def short(tmp_path, monkeypatch):
+    """Variants of a few epochs, and a store of their own."""
+
+    def settings(variant, initial, seed):
+        return replace(settings_of(variant, initial, seed), pretrain_epochs=3, warm_epochs=2, joint_epochs=2)
+
+    for module in (rows, approaches, semi_supervised):
+        monkeypatch.setattr(module, "settings_of", settings)
+        monkeypatch.setattr(module, "STORE", tmp_path)
+    monkeypatch.setattr("experiments.run.STORE", tmp_path)
+    return settings
+
+
+def ignore(event):
+    pass
+
+
+@pytest.mark.parametrize("method", ["kmeans-pixels", "acpic-pixels", "spectral"])
+def test_rows_on_pixels_find_three_digits(method, labelled, images):
+    found = rows.compute(Job(method, "pixels", 0), PRESET, images, ignore)
+    assert semi_supervised.scores(labelled.labels, found.answers["final"])["acc"] > 0.95
+    assert found.seconds["final"] > 0 and found.provenance["settings"] == rows.ROWS[method].settings
+
+
+def test_rows_on_features_start_from_the_autoencoder_of_depict_s_own_run(images, short, tmp_path):
+    found = rows.compute(Job("kmeans-features", "paper", 1), PRESET, images, ignore)
+    settings = short("paper", "kmeans", 1)
+    architecture = check_job(images.pixels, 3, settings)
+    run = store.trained(
+        images, architecture, settings, tmp_path, lambda e: e.stage == "pretrain" and pytest.fail("new")
+    )
+    answer = answer_after("pretrain", run.ends["pretrain"], images, architecture, settings)
+    np.testing.assert_array_equal(found.answers["final"], answer)
+    assert found.seconds["final"] > found.seconds["pretrain"] == run.seconds["pretrain"]
+
+
+def test_what_is_not_installed_says_so(images, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(Unavailable, match="umap-learn is not installed; make setup-rows"):
+        rows.compute(Job("umap-gmm", "pixels", 0), PRESET, images, ignore)
+    monkeypatch.setattr(rows.peers, "PYTHON", tmp_path / "python")
+    with pytest.raises(Unavailable, match=r"ClustPy is not installed in .venv-clustpy; make setup-rows"):
+        rows.compute(Job("clustpy-dec", "pixels", 0), PRESET, images, ignore)
+
+
+def test_rows_without_chance_run_once_and_features_for_each_variant():
+    jobs = rows.jobs(["acpic-pixels", "kmeans-features"], 2)
+    assert jobs == [
+        ("acpic-pixels", "pixels", 0),
+        ("kmeans-features", "paper", 0),
+        ("kmeans-features", "best", 0),
+        ("kmeans-features", "paper", 1),
+        ("kmeans-features", "best", 1),
+    ]
+
+
+def test_the_last_cell_is_the_paper_s_own_network(images):
+    assert APPROACHES["paper"] == Approach("all", "all", "joint") and len(APPROACHES) == 27
+    settings = settings_of("paper", "acpic", 0)
+    assert check_job(images.pixels, 3, settings).dropout == approaches.NOISES["all"]
+    assert set(approaches.Q_STEPS).isdisjoint(APPROACHES) and len(approaches.Q_STEPS) == 17
+
+
+def trained_by(monkeypatch):
+    """The weights before and after each call of `train`."""
+    seen = []
+    original = approaches.train
+
+    def spy(*arguments):
+        after = original(*arguments)
+        seen.append((arguments[4]["params"], after["params"]))
+        return after
+
+    monkeypatch.setattr(approaches, "train", spy)
+    return seen
+
+
+def test_a_head_on_frozen_features_learns_alone(images, short, monkeypatch):
+    seen = trained_by(monkeypatch)
+    approaches.compute(Job("depict", "noise-all+reconstruction-all+head", 0), PRESET, images, ignore)
+    assert len(seen) == 2  # warm start, joint stage
+    for before, after in seen:
+        assert same(before["encoder"], after["encoder"]) and same(before["decoder"], after["decoder"])
+        assert not same(before["head"], after["head"])
+
+
+def test_without_reconstruction_nothing_is_pretrained_or_decoded(images, short, monkeypatch):
+    seen = trained_by(monkeypatch)
+    watched = []
+    name = "noise-input+reconstruction-none+joint"
+    found = approaches.compute(Job("depict", name, 0), PRESET, images, lambda event: watched.append(type(event)))
+    assert all(event.__name__ == "StageEnd" for event in watched)  # not one epoch of pretraining
+    for before, after in seen:
+        assert same(before["decoder"], after["decoder"]) and not same(before["encoder"], after["encoder"])
+    assert found.provenance["architecture"]["dropout"] == [0.1, 0.0, 0.0]
+
+
+def test_cells_share_their_pretraining(images, short):
+    approaches.compute(Job("depict", "noise-none+reconstruction-image+kmeans", 0), PRESET, images, ignore)
+
+    def watch(event):
+        assert event.stage != "pretrain"
+
+    for cell in ("head", "joint"):
+        found = approaches.compute(Job("depict", f"noise-none+reconstruction-image+{cell}", 0), PRESET, images, watch)
+    assert found.provenance["settings"]["hidden_weight"] == 0 and "objective" in found.more
+
+
+def test_q_step_cells_change_the_joint_stage_alone(images, short):
+    approaches.compute(Job("depict", approaches.exact(2, 10), 0), PRESET, images, ignore)
+
+    def watch(event):
+        assert event.stage == "joint"
+
+    found = approaches.compute(Job("depict", approaches.exact(2, np.inf), 0), PRESET, images, watch)
+    assert found.provenance["settings"]["prior_weight"] == "inf"
+
+
+def test_labels_are_drawn_class_by_class():
+    labels = np.array([0] * 50 + [1] * 10 + [2] * 40)
+    chosen = semi_supervised.choice(labels, 30, np.random.default_rng(0))
+    assert np.bincount(labels[chosen]).tolist() == [10, 10, 10] and len(set(chosen)) == 30
+    assert not np.array_equal(chosen, semi_supervised.choice(labels, 30, np.random.default_rng(1)))
+    for count in (0, 31, 33):
+        with pytest.raises(ValueError, match=f"{count} labels of 3 classes: expected a multiple of 3 up to 30"):
+            semi_supervised.choice(labels, count, np.random.default_rng(0))
+
+
+def test_clusters_take_their_classes_names():
+    labels, clusters = np.array([0, 0, 1, 1, 2, 2]), np.array([2, 2, 0, 0, 0, 1])
+    assert semi_supervised._clusters_of_classes(labels, clusters, 3).tolist() == [2, 0, 1]
+
+
+def test_a_few_labels_lower_the_error(labelled, short):
+    """From a run so short that it confuses digits; every other label is out of reach, being passed to nothing."""
+    job = Job(semi_supervised.METHOD, semi_supervised.name("paper", 30), 0)
+    scored, found = semi_supervised.compute(job, PRESET, labelled)
+    error = found.more["error_percent"]
+    assert error["final"] < error["unsupervised"], error
+    assert scored["final"]["acc"] >= 1 - error["final"] / 100 - 1e-9  # the best matching is at least the labels' own

@@ -1,0 +1,126 @@
+"""RESULTS.md and CLAIMS.md say what results say: shown with results made up here."""
+
+import pytest
+
+from experiments import ablation_tables, approaches, claims, running_time, tables
+from experiments.semi_supervised import METHOD, name
+from experiments.summary import spread
+
+PROVENANCE = {"processor": "a machine", "cores": 2}
+
+
+def made_up(dataset, method, variant, accs, **more):
+    """One result for each ACC, the objective falling with the seed."""
+    return [
+        {
+            "dataset": dataset,
+            "method": method,
+            "variant": variant,
+            "seed": seed,
+            "scores": {
+                stage: {"acc": acc, "nmi": acc - 0.1, "ari": acc - 0.2}
+                for stage in ("pretrain", "initial", "warm", "final")
+            },
+            "seconds": {"final": 60.0 * (seed + 1)},
+            "objective": 10.0 - seed,
+            "cluster_sizes": [100, 300],
+            "provenance": PROVENANCE,
+            **more,
+        }
+        for seed, acc in enumerate(accs)
+    ]
+
+
+def test_means_spreads_and_the_seed_of_the_lowest_objective():
+    page = tables.page(made_up("usps", "depict", "paper", [0.9, 0.8, 0.7]))
+    row = next(line for line in page.splitlines() if line.startswith("| USPS | *0.964 / 0.927* | paper"))
+    assert "| 3 | 0.800 ± 0.100 | 0.700 ± 0.100 | 0.600 ± 0.100 | 0.700 / 0.600 (seed 2) | 2.0 |" in row
+    assert spread([0.5]) == "0.500"
+
+
+def test_other_methods_stand_beside_ours_and_the_published():
+    found = made_up("usps", "kmeans-pixels", "pixels", [0.5, 0.6]) + made_up("usps", "depict", "best", [0.9])
+    rows = [line for line in tables.beside(found) if line.startswith("| ")]
+    assert rows[1:3] == ["| k-means on pixels | 0.550 ± 0.071 / 0.450 (2) |", "| DEPICT (best) | 0.900 / 0.800 (1) |"]
+    assert "| *published: JULE-RC* | *0.950 / 0.913* |" in rows
+    assert tables.beside(made_up("usps", "depict", "best", [0.9])) == []
+
+
+def test_every_cell_of_the_ablation_lands_in_its_own_place():
+    found = [
+        result
+        for n, variant in enumerate(approaches.APPROACHES)
+        for result in made_up("usps", "depict", variant, [n / 100])
+    ]
+    rows = [line for line in ablation_tables.approaches(found) if line.startswith(("| none", "| input", "| all"))]
+    shown = [cell.strip() for row in rows for cell in row.split("|")[3:-1]]
+    assert shown == [f"{n / 100:.3f} / {n / 100 - 0.1:.3f} (1)" for n in range(27)]
+    found = made_up("usps", "depict", "paper", [0.9]) + [
+        result
+        for n, variant in enumerate(approaches.Q_STEPS)
+        for result in made_up("usps", "depict", variant, [n / 100])
+    ]
+    lines = ablation_tables.q_steps(found)
+    grid = [line for line in lines if line.startswith(("| 1 |", "| 2 |", "| 4 |"))]
+    shown = [cell.split("/")[0].strip() for row in grid for cell in row.split("|")[2:-1]]
+    assert shown == [f"{n / 100:.3f}" for n in range(1, 16)]
+    assert any("0.250, 0.750" in line for line in lines)
+
+
+def test_the_ablation_of_the_paper_alone_is_no_ablation():
+    paper = made_up("usps", "depict", "paper", [0.9])
+    assert ablation_tables.approaches(paper) == ablation_tables.q_steps(paper) == ablation_tables.labels(paper) == []
+
+
+def test_errors_stand_beside_the_published():
+    found = made_up(
+        "mnist-full",
+        METHOD,
+        name("paper", 100),
+        [0.9, 0.9],
+        labels=100,
+        error_percent={"unsupervised": 3.5, "final": 2.7},
+    )
+    assert ablation_tables.labels(found)[-1] == (
+        "| MNIST-full | paper | 100 | 2 | 3.50 ± 0.00 | 2.70 ± 0.00 | *2.65 ± 0.35* |"
+    )
+    assert claims.few_labels(found) == ["100 labels, begun from `paper`: 2.70 % (2), published 2.65 ± 0.35 %: reached."]
+
+
+@pytest.mark.parametrize(("acc", "verdict"), [(0.959, "reached"), (0.958, "not reached")])
+def test_a_score_is_reached_or_not(acc, verdict):
+    assert claims.scores_reached(made_up("usps", "depict", "paper", [acc])) == [
+        f"USPS: the paper reports 0.964, NMI 0.927; `paper` has {acc:.3f}, NMI {acc - 0.1:.3f} (1): {verdict}."
+    ]
+
+
+def test_verdicts_follow_the_figures():
+    def learning(kmeans, head, joint):
+        cells = {"noise-all+reconstruction-all+kmeans": kmeans, "noise-all+reconstruction-all+head": head}
+        return [
+            result
+            for variant, acc in {**cells, "paper": joint}.items()
+            for result in made_up("usps", "depict", variant, [acc])
+        ]
+
+    assert claims.joint_is_best(learning(0.5, 0.6, 0.7))[0].endswith("the claim holds.")
+    assert claims.joint_is_best(learning(0.5, 0.8, 0.7))[0].endswith("the claim does not hold.")
+    found = made_up("usps", "depict", "paper", [0.7]) + made_up("usps", "spectral", "pixels", [0.8])
+    found += made_up("usps", "kmeans-pixels", "pixels", [0.4])
+    assert claims.ahead_of_others(found) == [
+        "USPS, `paper` with 0.700 (1): ahead of k-means on pixels (0.400); behind spectral clustering (0.800)."
+    ]
+
+
+def test_without_results_every_claim_says_so():
+    assert claims.page([]).count(claims.NOT_RUN) == len(claims.CLAIMS)
+
+
+def test_the_figure_holds_the_table_s_numbers(tmp_path):
+    found = made_up("usps", "spectral", "pixels", [0.8]) + made_up("usps", "depict", "paper", [0.7, 0.7])
+    assert running_time.times(found) == {"usps": {"spectral clustering": 60.0, "DEPICT (paper)": 90.0}}
+    running_time.draw(found, tmp_path / "one.svg")
+    running_time.draw(found, tmp_path / "two.svg")
+    drawn = (tmp_path / "one.svg").read_text()
+    assert drawn == (tmp_path / "two.svg").read_text()
+    assert "DEPICT (paper)" in drawn and "USPS" in drawn
