@@ -8,7 +8,7 @@ from typing import NamedTuple
 from experiments import presets, published, results
 from experiments.ablation_tables import sizes
 from experiments.approaches import APPROACHES, DATASETS, Approach, exact
-from experiments.rows import PIXELS, ROWS
+from experiments.rows import DEFAULT, ROWS
 from experiments.semi_supervised import METHOD, name
 from experiments.summary import Result, mean, runs_of, seconds
 from experiments.variants import VARIANTS
@@ -85,7 +85,7 @@ def ahead_of_others(found: Sequence[Result]) -> list[str]:
         others = {
             row.title: mean(runs, "acc")
             for method, row in ROWS.items()
-            if row.kind != "features" and (runs := runs_of(found, dataset, method, PIXELS))
+            if row.kind != "features" and (runs := runs_of(found, dataset, method, DEFAULT))
         }
         for variant in VARIANTS:
             ours = runs_of(found, dataset, "depict", variant)
@@ -181,7 +181,7 @@ def fast(found: Sequence[Result]) -> list[str]:
         others = {
             row.title: seconds(runs)
             for method, row in ROWS.items()
-            if row.kind == "clustpy" and (runs := runs_of(found, dataset, method, PIXELS))
+            if row.kind == "clustpy" and (runs := runs_of(found, dataset, method, DEFAULT))
         }
         if others and (ours := runs_of(found, dataset, "depict", "paper")):
             figures = ", ".join(f"{title} {s / 60:.1f}" for title, s in others.items())

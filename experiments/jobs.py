@@ -74,6 +74,9 @@ def run_missing(
                 CONSOLE.print(f"  skipped: {error}")
                 lacking.add(job.method)
                 continue
+            except (ValueError, FloatingPointError) as error:  # the others of a long table go on
+                CONSOLE.print(f"  failed: {error}")
+                continue
             scored = {stage: scores(images.labels, answer) for stage, answer in found.answers.items()}
             keep(dataset, job, scored, found, folder)
     except KeyboardInterrupt:

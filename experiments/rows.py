@@ -35,7 +35,7 @@ from experiments.presets import Preset
 from experiments.store import trained
 from experiments.variants import VARIANTS, settings_of
 
-PIXELS = "pixels"  # the variant of a method that sees the pixels
+DEFAULT = "default"  # the variant of a method that has but one
 
 
 class Row(NamedTuple):
@@ -45,6 +45,13 @@ class Row(NamedTuple):
     kind: str  # what computes it: "pixels", "features" or "clustpy"
     settings: dict[str, Any]  # whatever is not its library's default
     random: bool = True
+
+    @property
+    def variants(self) -> dict[str, str]:
+        """The variants that it runs in, each with what tables call it."""
+        if self.kind == "features":
+            return {variant: f"{self.title} ({variant})" for variant in VARIANTS}
+        return {DEFAULT: self.title}
 
 
 ROWS = {
@@ -85,7 +92,7 @@ def jobs(methods: list[str], seeds: int) -> list[Job]:
         Job(method, variant, seed)
         for seed in range(seeds)
         for method in methods
-        for variant in (VARIANTS if ROWS[method].kind == "features" else (PIXELS,))
+        for variant in ROWS[method].variants
         if seed == 0 or ROWS[method].random
     ]
 

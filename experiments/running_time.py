@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import presets, results
-from experiments.rows import PIXELS, ROWS
+from experiments.rows import ROWS
 from experiments.summary import NONE, Result, runs_of, seconds, table
 from experiments.variants import VARIANTS
 
@@ -26,11 +26,9 @@ magnitude.
 
 def times(found: Sequence[Result]) -> dict[str, dict[str, float]]:
     """Mean seconds of each method on each data set, where there are at least two methods to compare."""
-    methods = [
-        (f"{row.title} ({variant})" if row.kind == "features" else row.title, method, variant)
-        for method, row in ROWS.items()
-        for variant in (VARIANTS if row.kind == "features" else (PIXELS,))
-    ] + [(f"DEPICT ({variant})", "depict", variant) for variant in VARIANTS]
+    methods = [(title, method, variant) for method, row in ROWS.items() for variant, title in row.variants.items()] + [
+        (f"DEPICT ({variant})", "depict", variant) for variant in VARIANTS
+    ]
     taken = {
         name: {
             title: seconds(runs)

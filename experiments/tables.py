@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from experiments import ablation_tables, claims, presets, published, results, running_time
 from experiments.benchmarks import record
-from experiments.rows import PIXELS, ROWS
+from experiments.rows import ROWS
 from experiments.summary import NONE, Result, acc_nmi, chosen, mean, runs_of, seconds, spread, table, values
 from experiments.variants import VARIANTS
 
@@ -109,8 +109,7 @@ def beside(found: Sequence[Result]) -> list[str]:
         return []
     rows = []
     for method, row in ROWS.items():
-        for variant in VARIANTS if row.kind == "features" else (PIXELS,):
-            title = row.title if variant == PIXELS else f"{row.title} ({variant})"
+        for variant, title in row.variants.items():
             rows.append([title, *(acc_nmi(runs_of(found, name, method, variant)) for name in names)])
     for variant in VARIANTS:
         rows.append([f"DEPICT ({variant})", *(acc_nmi(runs_of(found, name, "depict", variant)) for name in names)])

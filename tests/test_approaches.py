@@ -56,7 +56,7 @@ def ignore(event):
 
 @pytest.mark.parametrize("method", ["kmeans-pixels", "acpic-pixels", "spectral"])
 def test_rows_on_pixels_find_three_digits(method, labelled, images):
-    found = rows.compute(Job(method, "pixels", 0), PRESET, images, ignore)
+    found = rows.compute(Job(method, "default", 0), PRESET, images, ignore)
     assert semi_supervised.scores(labelled.labels, found.answers["final"])["acc"] > 0.95
     assert found.seconds["final"] > 0 and found.provenance["settings"] == rows.ROWS[method].settings
 
@@ -76,16 +76,16 @@ def test_rows_on_features_start_from_the_autoencoder_of_depict_s_own_run(images,
 def test_what_is_not_installed_says_so(images, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(Unavailable, match="umap-learn is not installed; make setup-rows"):
-        rows.compute(Job("umap-gmm", "pixels", 0), PRESET, images, ignore)
+        rows.compute(Job("umap-gmm", "default", 0), PRESET, images, ignore)
     monkeypatch.setattr(rows.peers, "PYTHON", tmp_path / "python")
     with pytest.raises(Unavailable, match=r"ClustPy is not installed in .venv-clustpy; make setup-rows"):
-        rows.compute(Job("clustpy-dec", "pixels", 0), PRESET, images, ignore)
+        rows.compute(Job("clustpy-dec", "default", 0), PRESET, images, ignore)
 
 
 def test_rows_without_chance_run_once_and_features_for_each_variant():
     jobs = rows.jobs(["acpic-pixels", "kmeans-features"], 2)
     assert jobs == [
-        ("acpic-pixels", "pixels", 0),
+        ("acpic-pixels", "default", 0),
         ("kmeans-features", "paper", 0),
         ("kmeans-features", "best", 0),
         ("kmeans-features", "paper", 1),

@@ -135,17 +135,27 @@ def test_what_is_missing_is_computed_once_and_without_labels(tiny, tmp_path, cap
         asked.append(job)
         if job.method == "lacking":
             raise Unavailable("lacking is not installed")
+        if job.method == "failing":
+            raise ValueError("two distinct embeddings for three clusters")
         if job.seed == 1:
             raise KeyboardInterrupt
         return Found({"final": np.arange(20) % 2}, {"final": 1.0}, {"commit": "none"}, {"objective": 2.0})
 
-    wanted = [Job("lacking", "a", 0), Job("lacking", "a", 1), Job("there", "a", 0), Job("there", "a", 1)]
+    wanted = [
+        Job("lacking", "a", 0),
+        Job("lacking", "a", 1),
+        Job("failing", "a", 0),
+        Job("there", "a", 0),
+        Job("there", "a", 1),
+    ]
     for _ in range(2):
         with pytest.raises(SystemExit, match="the same command goes on"):
             run_missing("tiny", tiny, wanted, compute, tmp_path / "results")
-    once = [Job("lacking", "a", 0), Job("there", "a", 0), Job("there", "a", 1)]
-    assert asked == [*once, once[0], once[2]]
-    assert capsys.readouterr().out.count("skipped: lacking is not installed") == 2  # once in each call
+    once = [Job("lacking", "a", 0), Job("failing", "a", 0), Job("there", "a", 0), Job("there", "a", 1)]
+    assert asked == [*once, *once[:2], once[3]]
+    said = capsys.readouterr().out
+    assert said.count("skipped: lacking is not installed") == 2  # once in each call
+    assert said.count("failed: two distinct embeddings") == 2
     (found,) = results.read_all(tmp_path / "results")
     assert found["scores"]["final"]["acc"] == 1 and found["objective"] == 2 and found["method"] == "there"
 

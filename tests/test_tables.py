@@ -39,7 +39,7 @@ def test_means_spreads_and_the_seed_of_the_lowest_objective():
 
 
 def test_other_methods_stand_beside_ours_and_the_published():
-    found = made_up("usps", "kmeans-pixels", "pixels", [0.5, 0.6]) + made_up("usps", "depict", "best", [0.9])
+    found = made_up("usps", "kmeans-pixels", "default", [0.5, 0.6]) + made_up("usps", "depict", "best", [0.9])
     rows = [line for line in tables.beside(found) if line.startswith("| ")]
     assert rows[1:3] == ["| k-means on pixels | 0.550 ± 0.071 / 0.450 (2) |", "| DEPICT (best) | 0.900 / 0.800 (1) |"]
     assert "| *published: JULE-RC* | *0.950 / 0.913* |" in rows
@@ -105,8 +105,8 @@ def test_verdicts_follow_the_figures():
 
     assert claims.joint_is_best(learning(0.5, 0.6, 0.7))[0].endswith("the claim holds.")
     assert claims.joint_is_best(learning(0.5, 0.8, 0.7))[0].endswith("the claim does not hold.")
-    found = made_up("usps", "depict", "paper", [0.7]) + made_up("usps", "spectral", "pixels", [0.8])
-    found += made_up("usps", "kmeans-pixels", "pixels", [0.4])
+    found = made_up("usps", "depict", "paper", [0.7]) + made_up("usps", "spectral", "default", [0.8])
+    found += made_up("usps", "kmeans-pixels", "default", [0.4])
     assert claims.ahead_of_others(found) == [
         "USPS, `paper` with 0.700 (1): ahead of k-means on pixels (0.400); behind spectral clustering (0.800)."
     ]
@@ -117,7 +117,7 @@ def test_without_results_every_claim_says_so():
 
 
 def test_the_figure_holds_the_table_s_numbers(tmp_path):
-    found = made_up("usps", "spectral", "pixels", [0.8]) + made_up("usps", "depict", "paper", [0.7, 0.7])
+    found = made_up("usps", "spectral", "default", [0.8]) + made_up("usps", "depict", "paper", [0.7, 0.7])
     assert running_time.times(found) == {"usps": {"spectral clustering": 60.0, "DEPICT (paper)": 90.0}}
     running_time.draw(found, tmp_path / "one.svg")
     running_time.draw(found, tmp_path / "two.svg")
