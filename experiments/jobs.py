@@ -71,11 +71,11 @@ def run_missing(
                 with Display(CONSOLE) as display:
                     found = compute(job, preset, unlabelled, display)
             except Unavailable as error:
-                CONSOLE.print(f"  skipped: {error}")
+                CONSOLE.print(f"  skipped: {error}", soft_wrap=True)
                 lacking.add(job.method)
                 continue
             except (ValueError, FloatingPointError) as error:  # the others of a long table go on
-                CONSOLE.print(f"  failed: {error}")
+                CONSOLE.print(f"  failed: {error}", soft_wrap=True)
                 continue
             scored = {stage: scores(images.labels, answer) for stage, answer in found.answers.items()}
             keep(dataset, job, scored, found, folder)
@@ -98,7 +98,7 @@ def images_for(preset: Preset, wanted: list[Job]) -> Images | None:
         if images.labels is None:
             raise ValueError(f"{images.source} has no labels to score by")
     except ValueError as error:
-        CONSOLE.print(f"skipped: {preset.title}: {error}")
+        CONSOLE.print(f"skipped: {preset.title}: {error}", soft_wrap=True)
         return None
     return images
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from depict_jax.data import Images, load
+from depict_jax.metrics import clustering_accuracy
 from depict_jax.runner import answer_after
 from depict_jax.stages import check_job
 from experiments import approaches, rows, semi_supervised, store
@@ -54,10 +55,12 @@ def ignore(event):
     pass
 
 
-@pytest.mark.parametrize("method", ["kmeans-pixels", "acpic-pixels", "spectral"])
-def test_rows_on_pixels_find_three_digits(method, labelled, images):
-    found = rows.compute(Job(method, "default", 0), PRESET, images, ignore)
-    assert semi_supervised.scores(labelled.labels, found.answers["final"])["acc"] > 0.95
+@pytest.mark.parametrize(("method", "acc"), [("kmeans-pixels", 0.75), ("acpic-pixels", 0.83), ("spectral", 0.75)])
+def test_rows_on_pixels_find_digits(method, acc):
+    digits = load("digits")
+    preset = Preset("digits", 10, "kmeans", "digits")
+    found = rows.compute(Job(method, rows.DEFAULT, 0), preset, replace(digits, labels=None), ignore)
+    assert clustering_accuracy(digits.labels, found.answers["final"]) > acc
     assert found.seconds["final"] > 0 and found.provenance["settings"] == rows.ROWS[method].settings
 
 
@@ -114,9 +117,15 @@ def trained_by(monkeypatch):
     return seen
 
 
-def test_a_head_on_frozen_features_learns_alone(images, short, monkeypatch):
+def test_cells_share_their_pretraining_and_a_head_on_frozen_features_learns_alone(images, short, monkeypatch):
+    approaches.compute(Job("depict", "noise-all+reconstruction-all+kmeans", 0), PRESET, images, ignore)
+
+    def watch(event):
+        assert event.stage != "pretrain"
+
+    assert "objective" in approaches.compute(Job("depict", "paper", 0), PRESET, images, watch).more
     seen = trained_by(monkeypatch)
-    approaches.compute(Job("depict", "noise-all+reconstruction-all+head", 0), PRESET, images, ignore)
+    approaches.compute(Job("depict", "noise-all+reconstruction-all+head", 0), PRESET, images, watch)
     assert len(seen) == 2  # warm start, joint stage
     for before, after in seen:
         assert same(before["encoder"], after["encoder"]) and same(before["decoder"], after["decoder"])
@@ -132,17 +141,6 @@ def test_without_reconstruction_nothing_is_pretrained_or_decoded(images, short, 
     for before, after in seen:
         assert same(before["decoder"], after["decoder"]) and not same(before["encoder"], after["encoder"])
     assert found.provenance["architecture"]["dropout"] == [0.1, 0.0, 0.0]
-
-
-def test_cells_share_their_pretraining(images, short):
-    approaches.compute(Job("depict", "noise-none+reconstruction-image+kmeans", 0), PRESET, images, ignore)
-
-    def watch(event):
-        assert event.stage != "pretrain"
-
-    for cell in ("head", "joint"):
-        found = approaches.compute(Job("depict", f"noise-none+reconstruction-image+{cell}", 0), PRESET, images, watch)
-    assert found.provenance["settings"]["hidden_weight"] == 0 and "objective" in found.more
 
 
 def test_q_step_cells_change_the_joint_stage_alone(images, short):

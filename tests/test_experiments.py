@@ -141,17 +141,11 @@ def test_what_is_missing_is_computed_once_and_without_labels(tiny, tmp_path, cap
             raise KeyboardInterrupt
         return Found({"final": np.arange(20) % 2}, {"final": 1.0}, {"commit": "none"}, {"objective": 2.0})
 
-    wanted = [
-        Job("lacking", "a", 0),
-        Job("lacking", "a", 1),
-        Job("failing", "a", 0),
-        Job("there", "a", 0),
-        Job("there", "a", 1),
-    ]
+    once = [Job("lacking", "a", 0), Job("failing", "a", 0), Job("there", "a", 0), Job("there", "a", 1)]
+    wanted = [once[0], Job("lacking", "a", 1), *once[1:]]
     for _ in range(2):
         with pytest.raises(SystemExit, match="the same command goes on"):
             run_missing("tiny", tiny, wanted, compute, tmp_path / "results")
-    once = [Job("lacking", "a", 0), Job("failing", "a", 0), Job("there", "a", 0), Job("there", "a", 1)]
     assert asked == [*once, *once[:2], once[3]]
     said = capsys.readouterr().out
     assert said.count("skipped: lacking is not installed") == 2  # once in each call
