@@ -113,9 +113,9 @@ def beside(found: Sequence[Result]) -> list[str]:
             rows.append([title, *(acc_nmi(runs_of(found, name, method, variant)) for name in names)])
     for variant in VARIANTS:
         rows.append([f"DEPICT ({variant})", *(acc_nmi(runs_of(found, name, "depict", variant)) for name in names)])
-    rows = [cells for cells in rows if set(cells[1:]) != {NONE}]
     for title in published.CLUSTERING:
         rows.append([f"*published: {title}*", *(_published(title, name) for name in names)])
+    rows = [cells for cells in rows if set(cells[1:]) != {NONE}]
     return [
         "## Beside other methods",
         "",
