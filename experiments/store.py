@@ -40,7 +40,18 @@ READ_BY = {
     "joint": ("joint_epochs", "joint_learning_rate", "rule", "prior", "prior_weight", "sharpness"),
 }
 # Modules that training does not depend on: their changes leave what is kept valid.
-_APART = ("cli", "estimator", "progress", "profiling", "reference", "run_folder", "runner", "metrics")
+_APART = (
+    "cli",
+    "estimator",
+    "progress",
+    "profiling",
+    "reference",
+    "run_folder",
+    "runner",
+    "metrics",
+    "sorting",
+    "tensorboard",
+)
 
 
 class Trained(NamedTuple):

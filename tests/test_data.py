@@ -8,9 +8,9 @@ import pytest
 
 from depict_jax.data import Reading, images, load, stream
 
-DEFAULT = np.random.default_rng(0).integers(256, size=(11, 8, 9), dtype=np.uint8)
+PIXELS = np.random.default_rng(0).integers(256, size=(11, 8, 9), dtype=np.uint8)
 FLOATS = np.random.default_rng(1).random((11, 8, 9, 3))
-ARRAYS = {"grey": DEFAULT, "floats": FLOATS, "fortran": np.asfortranarray(DEFAULT), "big_endian": FLOATS.astype(">f4")}
+ARRAYS = {"grey": PIXELS, "floats": FLOATS, "fortran": np.asfortranarray(PIXELS), "big_endian": FLOATS.astype(">f4")}
 
 
 @pytest.fixture(autouse=True)
@@ -60,9 +60,9 @@ def test_a_bad_value_stops_the_stream_at_its_piece(value, tmp_path):
 
 def test_a_damaged_member_is_named(tmp_path):
     path = tmp_path / "images.npz"
-    np.savez(path, x=DEFAULT)
+    np.savez(path, x=PIXELS)
     content = bytearray(path.read_bytes())
-    content[content.index(DEFAULT[9].tobytes()) + 5] ^= 255  # a pixel changed: the archive's checksum is wrong
+    content[content.index(PIXELS[9].tobytes()) + 5] ^= 255  # a pixel changed: the archive's checksum is wrong
     path.write_bytes(content)
     with pytest.raises(ValueError, match="x cannot be read: Bad CRC"):
         list(stream(path))
@@ -70,7 +70,7 @@ def test_a_damaged_member_is_named(tmp_path):
 
 def test_a_member_that_ends_early_is_named(tmp_path):
     path = tmp_path / "images.npz"
-    np.save(tmp_path / "x.npy", DEFAULT)
+    np.save(tmp_path / "x.npy", PIXELS)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.npy", (tmp_path / "x.npy").read_bytes()[:-300])
     with pytest.raises(ValueError, match="x cannot be read: it ends before image 8"):
@@ -92,7 +92,7 @@ def test_stream_refuses_what_load_refuses(array, form, tmp_path):
 @pytest.mark.parametrize("form", ["npy", "npz"])
 def test_stream_never_unpickles(form, tmp_path):
     path = tmp_path / f"images.{form}"
-    objects = np.array([DEFAULT, None], dtype=object)
+    objects = np.array([PIXELS, None], dtype=object)
     np.save(path, objects, allow_pickle=True) if form == "npy" else np.savez(path, x=objects)
     with pytest.raises(ValueError, match="objects are never loaded"):
         list(stream(path))
@@ -101,13 +101,13 @@ def test_stream_never_unpickles(form, tmp_path):
 @pytest.mark.parametrize("form", ["npy", "npz"])
 def test_rows_become_images_of_the_shape_given(form, tmp_path):
     path = tmp_path / f"rows.{form}"
-    rows = DEFAULT.reshape(11, -1)
+    rows = PIXELS.reshape(11, -1)
     np.save(path, rows) if form == "npy" else np.savez(path, x=rows)
     reading = Reading(image_shape=(8, 9))
-    np.testing.assert_array_equal(load(path, reading).pixels, DEFAULT[..., None])
+    np.testing.assert_array_equal(load(path, reading).pixels, PIXELS[..., None])
     pieces = list(stream(path, reading))
     assert [len(piece) for piece in pieces] == [4, 4, 3]
-    np.testing.assert_array_equal(np.concatenate(pieces), DEFAULT[..., None])
+    np.testing.assert_array_equal(np.concatenate(pieces), PIXELS[..., None])
     for shape, sentence in (
         ((8, 8), "72 numbers a row: expected 64"),
         ((2, 2, 3), "expected 12 for images of 2 x 2 x 3"),
@@ -118,8 +118,8 @@ def test_rows_become_images_of_the_shape_given(form, tmp_path):
 
 
 def test_a_piece_of_large_images_is_small(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "PIECE_BYTES", 2 * DEFAULT[0].nbytes + 1)
-    np.save(tmp_path / "images.npy", DEFAULT)
+    monkeypatch.setattr(images, "PIECE_BYTES", 2 * PIXELS[0].nbytes + 1)
+    np.save(tmp_path / "images.npy", PIXELS)
     assert [len(piece) for piece in stream(tmp_path / "images.npy")] == [2, 2, 2, 2, 2, 1]
 
 
@@ -140,7 +140,7 @@ def test_bad_options_are_refused(options, sentence):
 
 
 def test_an_option_that_a_source_has_no_use_for_is_refused(tmp_path):
-    np.save(tmp_path / "images.npy", DEFAULT)
+    np.save(tmp_path / "images.npy", PIXELS)
     for source, options, name in (
         (tmp_path / "images.npy", {"strict": True}, "--strict is for folders"),
         (tmp_path / "images.npy", {"image_size": (8,)}, "--image-size is for folders"),

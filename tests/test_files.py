@@ -14,9 +14,9 @@ from scipy.io import savemat
 
 from depict_jax.data import Reading, images, load, stream
 
-DEFAULT = np.random.default_rng(0).integers(256, size=(11, 8, 9, 3), dtype=np.uint8)
-DEFAULT[0, 0, 0], DEFAULT[0, 0, 1] = 0, 255  # both ends of the range
-GREY = DEFAULT[:, :, :8, :1]
+PIXELS = np.random.default_rng(0).integers(256, size=(11, 8, 9, 3), dtype=np.uint8)
+PIXELS[0, 0, 0], PIXELS[0, 0, 1] = 0, 255  # both ends of the range
+GREY = PIXELS[:, :, :8, :1]
 LABELS = np.arange(11) % 3
 SCALES = {
     "uint8": (lambda x: x, "uint8, taken as they are"),
@@ -88,9 +88,9 @@ def read(path, reading=None):
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_authors_layout(scale, tmp_path):
     scaled, note = SCALES[scale]
-    path = write_hdf5(tmp_path / "faces.h5", data=scaled(DEFAULT).transpose(0, 3, 1, 2), labels=LABELS)
+    path = write_hdf5(tmp_path / "faces.h5", data=scaled(PIXELS).transpose(0, 3, 1, 2), labels=LABELS)
     found = read(path)
-    np.testing.assert_array_equal(found.pixels, DEFAULT)
+    np.testing.assert_array_equal(found.pixels, PIXELS)
     np.testing.assert_array_equal(found.labels, LABELS)
     assert any(re.match(note, line) for line in found.notes)
     assert any("N, C, H, W" in line for line in found.notes)
@@ -107,19 +107,19 @@ def test_hdf5_by_other_names(x, y, tmp_path):
 @pytest.mark.parametrize(
     ("name", "stored"),
     [
-        ("x", DEFAULT),  # the shape says where the channels are, whatever the name
-        ("data", DEFAULT),
-        ("x", DEFAULT.transpose(0, 3, 1, 2)),
-        ("data", DEFAULT.transpose(0, 3, 1, 2)),
+        ("x", PIXELS),  # the shape says where the channels are, whatever the name
+        ("data", PIXELS),
+        ("x", PIXELS.transpose(0, 3, 1, 2)),
+        ("data", PIXELS.transpose(0, 3, 1, 2)),
     ],
 )
 def test_channels_are_where_the_shape_says(name, stored, tmp_path):
-    np.testing.assert_array_equal(read(write_hdf5(tmp_path / "x.h5", **{name: stored})).pixels, DEFAULT)
+    np.testing.assert_array_equal(read(write_hdf5(tmp_path / "x.h5", **{name: stored})).pixels, PIXELS)
 
 
 @pytest.mark.parametrize("name", ["x", "data"])
 def test_where_the_shape_does_not_say_the_name_does(name, tmp_path):
-    both = DEFAULT[:, :3]  # (11, 3, 9, 3)
+    both = PIXELS[:, :3]  # (11, 3, 9, 3)
     found = read(write_hdf5(tmp_path / "x.h5", **{name: both}))
     np.testing.assert_array_equal(found.pixels, both if name == "x" else both.transpose(0, 2, 3, 1))
 
@@ -168,8 +168,8 @@ def test_true_and_false_are_white_and_black(tmp_path):
         ({"x": GREY, "y": LABELS[:5]}, r"labels of shape \(5,\) for 11 images"),
         ({"x": np.zeros(9, np.uint8)}, r"shape \(9,\)"),
         ({"x": GREY[:0]}, "at least one image"),
-        ({"x": DEFAULT[:, 0, :, 0]}, "9 numbers a row"),
-        ({"x": DEFAULT[:, :, 0, 0][:, :7]}, "7 numbers a row, which is no square: say their --image-shape"),
+        ({"x": PIXELS[:, 0, :, 0]}, "9 numbers a row"),
+        ({"x": PIXELS[:, :, 0, 0][:, :7]}, "7 numbers a row, which is no square: say their --image-shape"),
     ],
 )
 def test_hdf5_without_usable_images_is_refused(arrays, sentence, tmp_path):
@@ -288,12 +288,12 @@ def test_real_images_written_as_mat_come_back(file, scale, real_data, tmp_path, 
 
 def test_a_mat_of_colour_rows_and_of_other_axes(tmp_path):
     path = tmp_path / "x.mat"
-    rows = np.stack([image.ravel(order="F") for image in DEFAULT])
+    rows = np.stack([image.ravel(order="F") for image in PIXELS])
     savemat(path, {"X": rows})
-    np.testing.assert_array_equal(read(path, Reading(image_shape=(8, 9, 3))).pixels, DEFAULT)
-    for stored, y in ((DEFAULT.transpose(1, 2, 3, 0), LABELS), (DEFAULT, LABELS[:, None])):
+    np.testing.assert_array_equal(read(path, Reading(image_shape=(8, 9, 3))).pixels, PIXELS)
+    for stored, y in ((PIXELS.transpose(1, 2, 3, 0), LABELS), (PIXELS, LABELS[:, None])):
         savemat(path, {"X": stored, "y": y})
-        np.testing.assert_array_equal(read(path).pixels, DEFAULT)
+        np.testing.assert_array_equal(read(path).pixels, PIXELS)
     savemat(path, {"X": GREY[..., 0].transpose(1, 2, 0), "y": LABELS})
     np.testing.assert_array_equal(read(path).pixels, GREY)
     savemat(path, {"X": np.stack([image.ravel(order="F") for image in GREY], axis=1), "y": LABELS})  # (64, 11)
@@ -404,11 +404,11 @@ def test_a_table_of_colour_images_and_words_as_labels(tmp_path):
     reading = Reading(image_shape=(8, 9, 3))
     header = ["class", *(f"p{i}" for i in range(216))]
     for path in (
-        write_csv(tmp_path / "x.csv", DEFAULT.reshape(11, -1), header, words),
-        write_parquet(tmp_path / "x.parquet", DEFAULT.reshape(11, -1), **{"class": words}),
+        write_csv(tmp_path / "x.csv", PIXELS.reshape(11, -1), header, words),
+        write_parquet(tmp_path / "x.parquet", PIXELS.reshape(11, -1), **{"class": words}),
     ):
         found = read(path, reading)
-        np.testing.assert_array_equal(found.pixels, DEFAULT)
+        np.testing.assert_array_equal(found.pixels, PIXELS)
         np.testing.assert_array_equal(found.labels, words)
 
 

@@ -377,7 +377,7 @@ def test_equal_folders_in_two_places_have_a_cache_each():
     assert len(keys) == 2
 
 
-@pytest.mark.parametrize("name", [cache.DEFAULT, cache.ABOUT])
+@pytest.mark.parametrize("name", [cache.PIXELS, cache.ABOUT])
 def test_a_cache_with_a_file_lost_is_made_anew(name, folder, own_cache):
     png(GREY[0], folder / "a.png")
     load(folder)

@@ -30,7 +30,7 @@ SHARED = Path(os.environ.get("DEPICT_SHARED", Path(__file__).resolve().parents[2
 RNG = np.random.default_rng(0)
 TRAIN, TEST = (RNG.integers(256, size=(n, 6, 5), dtype=np.uint8) for n in (150, 30))  # 150: more than parquet's hundred
 TRAIN_LABELS, TEST_LABELS = (np.arange(n, dtype=np.uint8) % 3 for n in (150, 30))
-DEFAULT, LABELS = np.concatenate([TRAIN, TEST])[..., None], np.concatenate([TRAIN_LABELS, TEST_LABELS])
+PIXELS, LABELS = np.concatenate([TRAIN, TEST])[..., None], np.concatenate([TRAIN_LABELS, TEST_LABELS])
 
 
 def idx(array):
@@ -131,7 +131,7 @@ def data(tmp_path):
 
 
 def assert_is_tiny(images):
-    np.testing.assert_array_equal(images.pixels, DEFAULT)
+    np.testing.assert_array_equal(images.pixels, PIXELS)
     np.testing.assert_array_equal(images.labels, LABELS)
     assert (images.pixels.dtype, images.labels.dtype, images.source) == (np.uint8, np.int32, "tiny")
 
@@ -164,7 +164,7 @@ def test_tensorflow_datasets_reads_what_was_prepared(tiny, data):
     prepared = tfds.builder_from_directory(prepare(tiny, data))
     blocks = [block["image"] for split in ("train", "test") for block in prepared.as_data_source(split)]
     assert len(blocks) <= 2 * BLOCKS
-    np.testing.assert_array_equal(np.concatenate(blocks), DEFAULT)
+    np.testing.assert_array_equal(np.concatenate(blocks), PIXELS)
 
 
 @pytest.mark.parametrize("name", [FIRST, LAST])
@@ -473,18 +473,18 @@ def test_the_stock_catalogue_needs_tensorflow(monkeypatch, data):
 
 
 def test_a_stock_set_is_all_its_splits(stock, data):
-    examples = [{"picture": image, "class": label} for image, label in zip(DEFAULT, LABELS, strict=True)]
+    examples = [{"picture": image, "class": label} for image, label in zip(PIXELS, LABELS, strict=True)]
     stock(Stock({"train": examples[:150], "test": examples[150:]}))
     found = load_named("tfds:thing", data)
-    np.testing.assert_array_equal(found.pixels, DEFAULT)
+    np.testing.assert_array_equal(found.pixels, PIXELS)
     np.testing.assert_array_equal(found.labels, LABELS)
     assert found.source == "tfds:thing" and prepare("tfds:thing", data) == Path("folder")
 
 
 def test_a_stock_set_without_labels_or_without_images(stock, data):
-    stock(Stock({"train": [{"image": image} for image in DEFAULT]}, None))
+    stock(Stock({"train": [{"image": image} for image in PIXELS]}, None))
     assert load_named("tfds:thing", data).labels is None
-    stock(Stock({"train": [{"image": DEFAULT[0]}, {"image": DEFAULT[0, 1:]}]}, None))
+    stock(Stock({"train": [{"image": PIXELS[0]}, {"image": PIXELS[0, 1:]}]}, None))
     with pytest.raises(ValueError, match="images of different sizes"):
         load_named("tfds:thing", data)
     stock(Stock({"train": [{"text": b"words"}]}, None))
