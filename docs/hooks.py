@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import ast
 import html
+import posixpath
 import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import fields
 from graphlib import TopologicalSorter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 PROJECT = Path(__file__).resolve().parent.parent
 # Pages of the site that are files elsewhere in the project; links to the files become links to the pages.
 ELSEWHERE = {
     "results.md": "experiments/RESULTS.md",
+    "claims.md": "experiments/CLAIMS.md",
     "scaling.md": "experiments/benchmarks/SCALING.md",
     "changelog.md": "CHANGELOG.md",
 }
@@ -222,6 +224,7 @@ EQUATION = re.compile(
 )
 
 
+LINK = re.compile(r"(?<!!)\[([^]]+)\]\((?![a-z]+:)([^)#]+)(#[^)]*)?\)")
 INLINE = re.compile(r"<code>[^<]+</code>")
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 
@@ -251,14 +254,20 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Fill in the marks; let links to files elsewhere lead to their pages, and others to the project lead nowhere."""
     marks = {"commands": commands, "presets": presets, "messages": messages, "modules": modules}
     markdown = MARK.sub(lambda found: marks[found[1]](), markdown)
-    source = ELSEWHERE.get(page.file.src_uri)
-    if source is not None:
-        return re.sub(r"(?<!!)\[([^]]+)\]\((?!https?:)[^)]+\)", r"`\1`", markdown)
-    up = "../" * (page.file.src_uri.count("/") + 1)
-    for name, path in ELSEWHERE.items():
-        markdown = markdown.replace(f"]({up}{path}", f"]({up[3:]}{name}")
-    # What is no page can be followed in the project alone: the built pages name it.
-    return re.sub(rf"\[([^]]+)\]\({re.escape(up)}([^)]+)\)", r"\1 (`\2`)", markdown)
+    own = page.file.src_uri
+    here = PurePosixPath(ELSEWHERE.get(own, f"docs/{own}")).parent
+    pages = {path: name for name, path in ELSEWHERE.items()}
+
+    def lead(link: re.Match[str]) -> str:
+        text, target, anchor = link.groups(default="")
+        path = posixpath.normpath(here / target)
+        if path.startswith("docs/") and own not in ELSEWHERE:
+            return link[0]
+        if path in pages:
+            return f"[{text}]({posixpath.relpath(pages[path], posixpath.dirname(own) or '.')}{anchor})"
+        return f"{text} (`{path}`)" if text.strip("`/") not in path else f"`{path}`"
+
+    return LINK.sub(lead, markdown)
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
