@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from . import run_folder
+from .architecture import SMALLEST_SIDE
 from .checkpoints import Checkpoints
 from .data import Images, as_pixels
-from .data.images import in_words
+from .data.images import cut, in_words
+from .data.numbers import SLACK, check_own_shape, plain_white, row_shape, to_uint8
 from .networks import Depict
+from .reading import Reading
 from .run_folder import Config
 from .runner import load_finished
 from .settings import Initial, Rule, Settings
@@ -25,16 +29,26 @@ from .training import predict
 _default = Settings()
 
 
-class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
+class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, BaseEstimator):
     """Deep embedded clustering of images with a convolutional autoencoder (Ghasedi Dizaji et al., ICCV 2017).
 
-    Images are (N, H, W) or (N, H, W, C), uint8 or floats in [0, 1], at least 7 x 7 pixels.
+    X is images (N, H, W) or (N, H, W, C), at least 7 x 7 pixels, or flattened ones, (N, H * W * C), each row by row: an
+    array, a data frame, nested lists, or what `numpy.asarray` takes. Its numbers are uint8, bool (true is white), or of
+    any other dtype with white at 255 or at 1; which of the two, `fit` must see plainly: numbers that end at 16, or at
+    0.3, are refused and not guessed at. `predict` and `transform` take them as `fit` did. Sparse data, NaN, infinity
+    and negative numbers are refused.
+
+    `save` and `load` keep a fitted model in a run's folder, as the command line does. Pickle and joblib work as for any
+    scikit-learn estimator, with what that means: the file runs code when it is opened, and is tied to the versions it
+    was written with.
 
     Args:
         n_clusters: K, at least 2.
         random_state: seed; the same one gives the same result, bit for bit, on the same kind of machine. None draws
             one, a RandomState gives one.
         verbose: show progress.
+        image_shape: (H, W) or (H, W, C) of flattened images; None for grey squares. Images that are not flattened have
+            their own shape, and one that differs from it is refused.
         initial: see `depict_jax.settings.Settings`, as for all the following.
         rule: the Q-step, "squared", "closed_form" or "exact".
         prior: u over clusters, K positive numbers; None is uniform.
@@ -62,6 +76,9 @@ class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
         probabilities_: (N, K) float32, the clean soft-max predictions p.
         history_: a dict for each epoch: stage, epoch, losses, seconds, images_per_second and label-free indicators.
         architecture_: the network's shape.
+        white_: 255 or 1, what stood for white in `fit`'s X; None where that was uint8, whose white is always 255.
+        n_features_in_: H * W * C.
+        feature_names_in_: the columns' names, where X was a data frame with names that are strings.
     """
 
     def __init__(
@@ -70,6 +87,7 @@ class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
         *,
         random_state: int | np.random.RandomState | None = 0,
         verbose: bool = False,
+        image_shape: tuple[int, ...] | None = None,
         initial: Initial = _default.initial,
         rule: Rule = _default.rule,
         prior: Any = _default.prior,
@@ -95,6 +113,7 @@ class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
         self.n_clusters = n_clusters
         self.random_state = random_state
         self.verbose = verbose
+        self.image_shape = image_shape
         self.initial = initial
         self.rule = rule
         self.prior = prior
@@ -118,15 +137,22 @@ class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
         self.stop_gradient = stop_gradient
 
     def fit(self, X: Any, y: Any = None) -> DEPICT:
-        """Cluster the images X; y is ignored.
+        """Cluster the images X; y is ignored. A fit that fails leaves the estimator as it was.
 
         Raises:
-            TypeError: images of a dtype that cannot be images, n_clusters that is no integer.
+            TypeError: numbers of a dtype that cannot be pixels, sparse data, n_clusters that is no integer.
             ValueError: other bad input, named with what was expected; nothing is computed before.
             DivergedError: a loss that became NaN or infinite.
         """
         settings = self._settings()
-        pixels = as_pixels(X)
+        X = _with_shape(X)
+        array = _plain_array(X, least=2)
+        columns = BaseEstimator()  # learns of X's columns before anything is computed; ours once all is
+        if array.ndim == 2:
+            validate_data(columns, X, skip_check_array=True)
+        images = self._unflattened(array)
+        white = _white(array, None)
+        pixels = _pixels(images, white)
         architecture = check_job(pixels, self.n_clusters, settings)
         history = []
         with _display(self.verbose) as show:
@@ -134,15 +160,20 @@ class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
                 show(event)
                 if isinstance(event, EpochEnd):
                     history.append(event.record())
-        config = Config("array", Images(pixels, None, "array").content_hash, len(pixels), architecture, settings)
+        content_hash = Images(pixels, None, "array").content_hash
+        known = None if array.dtype == np.uint8 else white
+        flattened = Reading(image_shape=architecture.image)  # for `depict-jax predict` on rows of a file
+        config = Config("array", content_hash, len(pixels), architecture, settings, flattened, known)
         self._adopt(config, event.state, history)
+        self.__dict__.update(columns.__dict__)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """The cluster of each image, (N,) int32; images of the shape trained on.
+        """The cluster of each image, (N,) int32; images of the shape trained on, flattened or not.
 
         Raises:
-            ValueError: images of another shape; and TypeError or ValueError as `fit`.
+            ValueError: images of another shape, numbers above what was white in `fit`; and TypeError or ValueError as
+                `fit`.
         """
         return self.predict_proba(X).argmax(axis=1).astype(np.int32)
 
@@ -155,7 +186,7 @@ class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
         return self._outputs(X)[0]
 
     def save(self, path: str | Path) -> None:
-        """Write a run's folder: config.json, metrics.jsonl, checkpoints/, assignments.csv.
+        """Write a run's folder: config.json, metrics.jsonl, checkpoints/, assignments.csv. No pickle.
 
         Raises:
             ValueError: a folder that already holds something.
@@ -173,11 +204,15 @@ class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
     def load(cls, path: str | Path) -> DEPICT:
         """The model in a run's folder, of `save` or of `depict-jax fit`. Nothing is unpickled.
 
+        It predicts to the same bits; names of columns are not kept.
+
         Raises:
             ValueError: a folder that is no run, or one that has not come to its end.
         """
         config, state = load_finished(Path(path))
         settings = {name: value for name, value in vars(config.settings).items() if name != "seed"}
+        h, w, c = config.architecture.image
+        settings["image_shape"] = None if (h, c) == (w, 1) else (h, w, c)
         model = cls(config.architecture.n_clusters, random_state=config.settings.seed, **settings)
         model._adopt(config, state, run_folder.read_metrics(Path(path)))
         return model
@@ -185,9 +220,20 @@ class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_state")
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.positive_only = True
+        tags.transformer_tags.preserves_dtype = []  # float32 whatever comes in
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.architecture_.n_clusters
+
     def _settings(self) -> Settings:
         given = self.get_params()
-        for name in ("n_clusters", "verbose", "random_state"):
+        for name in ("n_clusters", "verbose", "random_state", "image_shape"):
             given.pop(name)
         seed = self.random_state
         if not isinstance(seed, (int, np.integer)):
@@ -199,18 +245,98 @@ class DEPICT(ClusterMixin, TransformerMixin, BaseEstimator):
         self._config = config
         self._state = jax.tree.map(np.array, state)
         self.architecture_ = config.architecture
+        self.white_ = config.white
+        self.n_features_in_ = math.prod(config.architecture.image)
+        self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
         self.probabilities_ = self._state.p
         self.labels_ = self.probabilities_.argmax(axis=1).astype(np.int32)
         self.history_ = history
 
+    def _unflattened(self, array: np.ndarray) -> np.ndarray:
+        """`fit`'s X with rows as images (N, H, W, C)."""
+        shape = Reading(image_shape=None if self.image_shape is None else tuple(np.ravel(self.image_shape))).image_shape
+        if array.ndim != 2:
+            check_own_shape(array.shape[1:], shape, "X")
+            return array
+        if array.shape[1] < SMALLEST_SIDE**2:
+            raise ValueError(
+                f"X has shape {array.shape}, n_features = {array.shape[1]} to a row: expected images (N, H, W) or "
+                f"(N, H, W, C), or flattened ones of at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels; X[None] is a "
+                "single image"
+            )
+        return array.reshape(len(array), *row_shape(array.shape[1], shape, "X"))
+
     def _outputs(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         check_is_fitted(self)
-        pixels = as_pixels(X)
-        if pixels.shape[1:] != self.architecture_.image:
-            raise ValueError(
-                f"images are {in_words(pixels.shape[1:])}: expected {in_words(self.architecture_.image)}, as trained on"
-            )
-        return predict(Depict(self.architecture_), self._state.train.variables, pixels)
+        X = _with_shape(X)
+        if len(X.shape) == 2 and hasattr(self, "feature_names_in_"):  # else the columns' names say nothing
+            validate_data(self, X, reset=False, skip_check_array=True)
+        array = _plain_array(X, least=1)
+        image = self.architecture_.image
+        if array.ndim == 2:
+            if array.shape[1] != self.n_features_in_:
+                raise ValueError(
+                    f"X has {array.shape[1]} features, but DEPICT is expecting {self.n_features_in_} features as "
+                    f"input: flattened images of {in_words(image)}"
+                )
+            array = array.reshape(len(array), *image)
+        if (*array.shape[1:], 1)[:3] != image:
+            raise ValueError(f"images are {in_words(array.shape[1:])}: expected {in_words(image)}, as trained on")
+        known = 255 if self.white_ is None and array.dtype.kind in "iu" else self.white_
+        return predict(Depict(self.architecture_), self._state.train.variables, _pixels(array, _white(array, known)))
+
+
+def _with_shape(X: Any) -> Any:
+    """X itself where it has a shape, else as an array."""
+    if hasattr(X, "shape"):
+        return X
+    try:
+        return np.asarray(X)
+    except ValueError as error:
+        raise ValueError("X holds images of different shapes: bring them to one shape first") from error
+
+
+def _plain_array(X: Any, least: int) -> np.ndarray:
+    """X as an array of finite numbers, of 2, 3 or 4 axes, and of at least `least` images."""
+    array = check_array(X, allow_nd=True, ensure_min_samples=least, input_name="X")
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"X has dtype {array.dtype}: expected uint8, bool, or other numbers from 0 to 255 or in [0, 1]")
+    if array.ndim > 4 or 0 in array.shape:
+        raise ValueError(
+            f"X has shape {array.shape}: expected images (N, H, W) or (N, H, W, C), or flattened ones (N, D), with at "
+            "least one pixel"
+        )
+    return array
+
+
+def _white(array: np.ndarray, known: float | None) -> float:
+    """What stands for white in X: as its dtype says, as known, or as its range plainly says."""
+    if array.dtype == np.uint8:
+        return 255
+    if array.dtype == bool:
+        return 1
+    low, high = float(array.min()), float(array.max())
+    if low < -SLACK:
+        raise ValueError(
+            f"Negative values in data passed to DEPICT: X holds numbers from {low:.6g} to {high:.6g}; expected 0 to "
+            "255 or [0, 1]: rescale them"
+        )
+    white = plain_white(array.dtype.kind, low, high) if known is None else known
+    if white is None:
+        raise ValueError(
+            f"X holds {array.dtype} from {low:.6g} to {high:.6g}: expected uint8, bool, or a range that is plainly 0 "
+            "to 255 or [0, 1]; divide X by the number that stands for white"
+        )
+    if high > white * (1 + SLACK):
+        raise ValueError(f"X holds numbers up to {high:.6g}: expected at most {white:g}, white in the X of fit")
+    return white
+
+
+def _pixels(array: np.ndarray, white: float) -> np.ndarray:
+    """uint8 (N, H, W, C) of images whose white is `white`."""
+    if array.dtype != np.uint8:
+        array = np.concatenate([to_uint8(piece, 255 / white) for piece in cut(array)])
+    return as_pixels(array)
 
 
 def _display(verbose: bool):

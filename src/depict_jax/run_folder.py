@@ -43,7 +43,8 @@ class Config:
     n_images: int
     architecture: Architecture
     settings: Settings
-    reading: Reading | None = None  # how the source was read; None for arrays, and where an older version ran
+    reading: Reading | None = None  # how the source was read; None where an older version ran
+    white: float | None = None  # of arrays that the estimator was given, where not uint8: see DEPICT.white_
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; an infinite prior weight is the string "inf"."""
@@ -88,6 +89,7 @@ class Config:
                     }
                 ),
                 reading=_reading(found.get("reading")),
+                white=None if found.get("white") is None else float(found["white"]),
             )
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise ValueError(f"{path} is damaged or not of this program: {error}") from error

@@ -16,6 +16,7 @@ import numpy as np
 from .images import Images, Stream, as_pixels, in_words
 
 IMAGES, LABELS = ("data", "x", "images", "fea"), ("labels", "label", "y", "gnd", "class")  # names, in any case
+SLACK = 1e-6  # rounding in float32
 
 
 class Numbers(NamedTuple):
@@ -110,12 +111,15 @@ def row_shape(length: int, image_shape: tuple[int, ...] | None, where: str) -> t
     if image_shape is None:
         side = math.isqrt(length)
         if side * side != length or length == 0:
-            raise ValueError(f"{where} has {length} numbers a row, which is no square: say their --image-shape")
+            raise ValueError(
+                f"{where} has {length} numbers a row, which is no square: say their --image-shape (in Python, "
+                "image_shape)"
+            )
         return side, side, 1
     if math.prod(image_shape) != length:
         raise ValueError(
             f"{where} has {length} numbers a row: expected {math.prod(image_shape)} for images of "
-            f"{in_words(image_shape)}; mend --image-shape"
+            f"{in_words(image_shape)}; mend --image-shape (in Python, image_shape)"
         )
     return image_shape[0], image_shape[1], math.prod(image_shape[2:])
 
@@ -131,6 +135,25 @@ def check_own_shape(own: tuple[int, ...], image_shape: tuple[int, ...] | None, w
             f"{where} has images of {in_words(own)}, not flattened and not {in_words(image_shape)}: --image-shape is "
             "for rows; leave it out"
         )
+
+
+def plain_white(kind: str, low: float, high: float) -> int | None:
+    """What stands for white in numbers of a dtype's `kind` from `low` to `high`, 255 or 1; None where it is not plain.
+
+    It is plain where the numbers fill at least half of the range: rows of unit length lie in [0, 0.3], standardised
+    pixels in [-0.5, 0.9], and neither is an image scaled to [0, 1].
+    """
+    if low < -SLACK:
+        return None
+    if 128 <= high <= 255 + SLACK:
+        return 255
+    return 1 if kind == "f" and 0.5 <= high <= 1 + SLACK else None
+
+
+def to_uint8(piece: np.ndarray, factor: float, offset: float = 0) -> np.ndarray:
+    """piece * factor + offset, rounded and clipped to 0 to 255, computed in float32 at least."""
+    wide = piece.astype(np.promote_types(piece.dtype, np.float32), copy=False)
+    return np.rint(wide * factor + offset).clip(0, 255).astype(np.uint8)
 
 
 @contextmanager
@@ -186,16 +209,13 @@ def _scaling(numbers: Numbers) -> tuple[Callable[[np.ndarray], np.ndarray], str]
     if not np.isfinite([low, high]).all():
         raise ValueError(f"{where} holds NaN or infinity: expected plain numbers; mend or drop those images")
     span = f"{'whole numbers' if whole else 'floats'} from {low:.6g} to {high:.6g}"
-    # A range is plain where the numbers fill at least half of it: rows of unit length lie in [0, 0.3], standardised
-    # pixels in [-0.5, 0.9], and neither is an image scaled to [0, 1] or [-1, 1].
-    slack = 1e-6  # rounding in float32
-    if low >= 0 and 128 <= high <= 255:
-        rounded = "" if whole else ", rounded"
-        return lambda piece: np.rint(piece).astype(np.uint8), f"{span}, taken as 0 to 255{rounded}"
-    if kind == "f" and -slack <= low and 0.5 <= high <= 1 + slack:
-        return lambda piece: _rounded(piece, 255, 0), f"{span}, taken as [0, 1] and scaled to 0 to 255"
-    if kind == "f" and -1 - slack <= low <= -0.99 and 0.99 <= high <= 1 + slack:
-        return lambda piece: _rounded(piece, 127.5, 127.5), f"{span}, taken as [-1, 1] and scaled to 0 to 255"
+    white = plain_white(kind, low, high)
+    if white == 255:
+        return lambda piece: to_uint8(piece, 1), f"{span}, taken as 0 to 255{'' if whole else ', rounded'}"
+    if white == 1:
+        return lambda piece: to_uint8(piece, 255), f"{span}, taken as [0, 1] and scaled to 0 to 255"
+    if kind == "f" and -1 - SLACK <= low <= -0.99 and 0.99 <= high <= 1 + SLACK:
+        return lambda piece: to_uint8(piece, 127.5, 127.5), f"{span}, taken as [-1, 1] and scaled to 0 to 255"
     raise ValueError(
         f"{where} holds {span}: expected uint8, or a range that is plainly 0 to 255, [0, 1] or [-1, 1]; "
         "rescale them to one of these, or save them as uint8"
@@ -209,8 +229,3 @@ def _survey(numbers: Numbers) -> tuple[float, float, bool]:
         low, high = float(np.minimum(low, piece.min())), float(np.maximum(high, piece.max()))
         whole = whole and (piece.dtype.kind != "f" or bool((piece == np.rint(piece)).all()))
     return low, high, whole
-
-
-def _rounded(piece: np.ndarray, factor: float, offset: float) -> np.ndarray:
-    wide = piece.astype(np.promote_types(piece.dtype, np.float32), copy=False)
-    return np.rint(wide * factor + offset).clip(0, 255).astype(np.uint8)
