@@ -187,6 +187,7 @@ def sources(folder: Path) -> dict[str, str]:
     (folder / "text.npz").write_text("not a zip")
     (folder / "cut.npz").write_bytes(Path(make(folder / "whole.npz", x=GOOD)).read_bytes()[:-40])
     (folder / "pictures.gif").write_text("GIF89a")
+    (folder / "words.doc").write_text("once upon a time")
     np.save(folder / "objects.npy", np.array([None, {}], dtype=object), allow_pickle=True)
     (folder / "pickle.npy").write_bytes(b"\x80\x04K\x01.")
     with (folder / "renamed.npz").open("wb") as file:
@@ -195,8 +196,9 @@ def sources(folder: Path) -> dict[str, str]:
         "missing.npz": "is not there",
         "text.npz": "cannot be read",
         "cut.npz": "cannot be read",
-        "pictures.gif": "unknown kind",
-        "nothing": "unknown kind",
+        "pictures.gif": "is a single picture",
+        "words.doc": "unknown kind",
+        "nothing": "is not there: expected a name that",
         "objects.npy": "never loaded",
         "pickle.npy": "never loaded",
         "renamed.npz": "not what its name says",

@@ -1,6 +1,7 @@
 """The command line on every kind of source: folders from fit to score, named sets, and what `data` prints."""
 
 import csv
+import io
 import json
 
 import numpy as np
@@ -111,7 +112,8 @@ def test_a_named_set_from_the_manual_directory_is_the_real_one(real_data, tmp_pa
         (["info"], "data info: expected a source after it"),
         (["prepare"], "data prepare: expected a source after it"),
         (["list", "digits"], "data list digits: expected no source after it"),
-        (["info", "nothing"], "source 'nothing' is of unknown kind: expected a name that `depict-jax data list` shows"),
+        (["info", "nothing"], "source 'nothing' is not there: expected a name that `depict-jax data list` shows"),
+        (["info", "one.png"], "source 'one.png' is a single picture: expected a folder of pictures"),
         (["prepare", "nothing"], "no set is named 'nothing'"),
         (["prepare", "frgc"], "frgc is not for everyone to download: ask for data.h5 from NIST"),
         (["info", "digits", "--strict"], "--strict is for folders of pictures, and 'digits' is none"),
@@ -122,6 +124,8 @@ def test_a_named_set_from_the_manual_directory_is_the_real_one(real_data, tmp_pa
 )
 def test_refuses_in_one_sentence(words, sentence, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (8, 8)).save("one.png")
     assert main(["data", *words]) == 2
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1
@@ -261,3 +265,26 @@ def test_quiet_prints_nothing_but_errors(pictures, tmp_path, capfd):
     assert main(words) == 2
     printed = capfd.readouterr()
     assert printed.out == "" and "already holds a run" in printed.err
+
+
+def test_files_of_a_kind_that_is_no_picture_do_not_hide_the_others(pictures, tmp_path, capsys):
+    for number in range(30):
+        (pictures / f"{number}.txt").write_text("no picture")
+    (pictures / "notes").write_text("no picture")
+    (pictures / "zero.png").write_bytes(b"")
+    whole = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(256, size=(64, 64), dtype=np.uint8)).save(whole, "JPEG")
+    (pictures / "zz.jpg").write_bytes(whole.getvalue()[:900])
+    assert main(["fit", str(pictures), "--clusters", "61", "--out", str(tmp_path / "run"), *QUICK[:-1]]) == 2
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:4] == ["34 skipped:", "  31 .txt files: not a picture", "  notes: not a picture",
+                           "  zero.png: not a picture"]  # fmt: skip
+    assert printed[4].startswith("  zz.jpg: unreadable: ") and len(printed) == 5
+
+
+def test_a_folder_that_holds_a_run_is_refused_before_pictures_are_read(pictures, tmp_path, monkeypatch, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    monkeypatch.setattr("depict_jax.data.load", lambda *_: pytest.fail("images were read"))
+    assert main(["fit", str(pictures), "--clusters", "4", "--out", str(tmp_path / "run")]) == 2
+    assert "already holds a run" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -76,7 +77,7 @@ class _Sorting:
             clusters = read_clusters(assignments, len(names))
             missing = sort_pictures(Path(source), names, clusters, self.target, self.link_into is not None, console)
             _list_skipped(Console(stderr=True), missing)  # an error even where all else is quiet
-            console.print(f"sorted pictures: {self.target}", soft_wrap=True)
+            console.print(f"sorted pictures: {self.target}, {len(set(clusters))} cluster(s)", soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,9 @@ a Q-step that keeps clusters alive; "paper" is the released code's, and takes ho
 
     def __call__(self) -> None:
         """Run it."""
-        if self.resume and self.overwrite:
-            raise ValueError("--resume and --overwrite: expected at most one of them")
+        from .run_folder import ASSIGNMENTS, check_free
+
+        check_free(self.out, self.resume, self.overwrite)  # before pictures are decoded
         settings, reading = Settings(**vars(self.settings)), self.reading.checked()
         self.sorting.check(self.source, self.out)
         from rich.console import Console
@@ -118,7 +120,6 @@ a Q-step that keeps clusters alive; "paper" is the released code's, and takes ho
         _keep_compiled()
         from .data import load
         from .progress import Display, table_of
-        from .run_folder import ASSIGNMENTS
         from .runner import Event, run_into_folder
         from .stages import check_job
         from .tensorboard import TensorBoard
@@ -356,13 +357,22 @@ def _as_trained(reading: Reading, source: str, config: Config, labels: bool = Fa
 
 
 def _list_skipped(console: Console, skipped: Sequence[Skipped]) -> None:
-    """What a folder held beside pictures, or does not hold any more."""
-    if skipped:
-        console.print(f"{len(skipped)} skipped:", highlight=False)
-        for name, reason in skipped[:SHOWN]:
-            console.print(f"  {name}: {reason}", markup=False, highlight=False, soft_wrap=True)
-        if len(skipped) > SHOWN:
-            console.print("  ... (`depict-jax data info` lists all)", highlight=False)
+    """What a folder held beside pictures, or does not hold any more; of a kind that is no picture, only how many."""
+    if not skipped:
+        return
+    from .data.folders import NO_PICTURE
+
+    kinds = Counter(Path(entry.name).suffix for entry in skipped if entry.reason == NO_PICTURE)
+    many = {kind for kind, count in kinds.items() if kind and count > 3}
+    lines = [f"{kinds[kind]} {kind} files: {NO_PICTURE}" for kind in sorted(many)]
+    for name, reason in skipped:
+        if reason != NO_PICTURE or Path(name).suffix not in many:
+            lines.append(f"{name}: {reason}")
+    console.print(f"{len(skipped)} skipped:", highlight=False)
+    for line in lines[:SHOWN]:
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    if len(lines) > SHOWN:
+        console.print("  ... (`depict-jax data info` lists all)", highlight=False)
 
 
 def _keep_compiled() -> None:

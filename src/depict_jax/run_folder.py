@@ -108,6 +108,24 @@ class Config:
         ]
 
 
+def check_free(folder: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that `claim`, whose arguments these are, would refuse for any run.
+
+    Raises:
+        ValueError: a file; a folder that holds a run (without resume or overwrite), or other files and no run; both
+            resume and overwrite.
+    """
+    if resume and overwrite:
+        raise ValueError("--resume and --overwrite: expected at most one of them")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: expected a folder for the run, or one to be made")
+    if (folder / CONFIG).exists():
+        if not resume and not overwrite:
+            raise ValueError(f"{folder} already holds a run: resume it, overwrite it, or choose another folder")
+    elif not resume and folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds other files and no run: choose another folder, or an empty one")
+
+
 def claim(folder: Path, config: Config, resume: bool, overwrite: bool) -> None:
     """Make `folder` ready for a run of `config`; refuse before anything is lost.
 
@@ -118,13 +136,9 @@ def claim(folder: Path, config: Config, resume: bool, overwrite: bool) -> None:
         overwrite: remove the run that the folder may hold.
 
     Raises:
-        ValueError: a folder that holds a run (without resume or overwrite), a run of other settings (with resume), or
-            other files and no run; both resume and overwrite.
+        ValueError: what `check_free` refuses; with resume, a folder that holds a run of other settings.
     """
-    if resume and overwrite:
-        raise ValueError("--resume and --overwrite: expected at most one of them")
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file: expected a folder for the run, or one to be made")
+    check_free(folder, resume, overwrite)
     if (folder / CONFIG).exists():
         if resume:
             found = Config.read(folder).differences(config)
@@ -134,12 +148,7 @@ def claim(folder: Path, config: Config, resume: bool, overwrite: bool) -> None:
                     "or choose another folder"
                 )
             return
-        if overwrite:
-            _remove_run(folder)
-        else:
-            raise ValueError(f"{folder} already holds a run: resume it, overwrite it, or choose another folder")
-    elif not resume and folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds other files and no run: choose another folder, or an empty one")
+        _remove_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / CONFIG, config.to_json())
 

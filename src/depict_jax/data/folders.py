@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DEFAULT_SIZE = (32, 32)  # of pictures that have no size in common: the paper's for faces
 LARGEST = 512  # longer side that pictures may have in common to be left as they are
 AT_ONCE = 256  # pictures handed to the threads at a time
+NO_PICTURE = "not a picture"  # why a file is skipped that no reader knows
 LAYOUT = 2  # of a cache entry
 # Pillow's formats that are not read: EPS would start Ghostscript, WMF Windows' renderer; the others are no pictures.
 REFUSED = {"EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR"}
@@ -229,7 +230,7 @@ def _attempt(work: Callable[[], Any]) -> Any:
     try:
         return work()
     except UnidentifiedImageError:
-        return "not a picture"
+        return NO_PICTURE
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return f"refused: more than {Image.MAX_IMAGE_PIXELS:,} pixels, a decompression bomb perhaps"
     except Exception as error:  # each of Pillow's readers raises its own for a damaged file

@@ -101,10 +101,17 @@ def _reader(path: Path) -> Callable[[Path], numbers.Numbers]:
     for ending, read in FILES.items():
         if name.endswith(ending):
             return read
-    raise ValueError(
-        f"source {str(path)!r} is of unknown kind: expected a name that `depict-jax data list` shows, a folder of "
-        "pictures, or a file .npz, .npy, .h5, .mat, .csv, .parquet or idx"
+    expected = (
+        "expected a name that `depict-jax data list` shows, a folder of pictures, or a file .npz, .npy, .h5, .mat, "
+        ".csv, .parquet or idx"
     )
+    if not path.exists():
+        raise ValueError(f"source {str(path)!r} is not there: {expected}")
+    from PIL import Image
+
+    if path.suffix.lower() in Image.registered_extensions():
+        raise ValueError(f"source {str(path)!r} is a single picture: expected a folder of pictures; put it into one")
+    raise ValueError(f"source {str(path)!r} is of unknown kind: {expected}")
 
 
 def _refuse_others(source: str | Path, reading: Reading, used: set[str]) -> None:
