@@ -1,8 +1,12 @@
 """RESULTS.md and CLAIMS.md say what results say: shown with results made up here."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
-from experiments import ablation_tables, approaches, claims, running_time, tables
+from experiments import ablation_tables, approaches, claims, quick, running_time, tables
+from experiments.jobs import Found
 from experiments.semi_supervised import METHOD, name
 from experiments.summary import spread
 
@@ -124,3 +128,27 @@ def test_the_figure_holds_the_table_s_numbers(tmp_path):
     drawn = (tmp_path / "one.svg").read_text()
     assert drawn == (tmp_path / "two.svg").read_text()
     assert "DEPICT (paper)" in drawn and "USPS" in drawn
+
+
+def test_the_quick_table_shows_what_is_at_hand_and_computes_it_once(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def compute(job, preset, images, watch):
+        asked.append(job)
+        return Found({"final": np.arange(len(images.pixels)) % 10}, {"final": 1.5}, {})
+
+    monkeypatch.setattr(quick, "FOLDER", tmp_path)
+    monkeypatch.setattr(quick, "compute", compute)
+    lacking = replace(quick.SETS["mnist-test"], file="", source=str(tmp_path / "none.npz"))
+    monkeypatch.setitem(quick.SETS, "mnist-test", lacking)
+    quick.main()
+    quick.main()
+    assert len(asked) == len(set(asked)) == len(quick.METHODS) + 2
+    assert "skipped: MNIST-test, rows 0 to 2,000: " in capsys.readouterr().out
+    page = (tmp_path / "table.md").read_text()
+    assert "## digits" in page and "MNIST" not in page and page.count("| 1.5 |") == len(asked)
+
+
+def test_the_quick_training_is_cut_to_a_third():
+    settings = quick.shortened(quick.settings_of("paper", "acpic", 0), 2_000)
+    assert (settings.pretrain_epochs, settings.joint_epochs) == (75, 30)
