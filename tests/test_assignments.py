@@ -162,6 +162,37 @@ def test_one_hot_rows_stay(rule, prior_weight):
     np.testing.assert_array_equal(q, p)
 
 
+def limit(p, u, rounds=200):
+    """Where the plain iteration for an infinite prior weight goes, in float64."""
+    v = np.ones(len(u))
+    for _ in range(rounds):
+        v = u / (p / (p @ v)[:, None]).mean(axis=0)
+        v /= v.max()
+    return p * v / (p @ v)[:, None]
+
+
+def test_shares_that_cannot_be_had_do_not_keep_the_iteration_going():
+    """More than half of the images are fixed in cluster 0; of the others, some may choose between 1 and 2."""
+    p = np.zeros((100, 3), np.float32)
+    p[:60, 0] = p[60:70, 1] = 1
+    p[70:, 1:] = probabilities(0, n_images=30, n_clusters=2)
+    u = np.full(3, 1 / 3)
+    with np.errstate(divide="ignore"):
+        log_v = assignments._sinkhorn(np.log(p), np.log(u, dtype=np.float32), np.inf)
+    assert 10 < np.abs(log_v).max() < 200  # it grows by 0.4 a round: a hundred rounds, not ten thousand
+    np.testing.assert_allclose(compiled(p, rule="exact", prior_weight=np.inf), limit(p.astype(float), u), atol=1e-5)
+
+
+def test_a_balance_that_comes_late_is_waited_for():
+    """For a hundred rounds v grows without a visible change of Q."""
+    p = np.zeros((100, 2), np.float32)
+    p[:70] = [1, 0]
+    p[:70, 1] = np.geomspace(1e-34, 1e-32, 70)
+    p[70:] = [0, 1]
+    q = np.asarray(compiled(p, rule="exact", prior_weight=np.inf), float)
+    np.testing.assert_allclose(q.mean(axis=0), 0.5, atol=1e-5)
+
+
 @pytest.mark.parametrize(("rule", "prior_weight"), EVERY_RULE)
 def test_runs_under_jit(rule, prior_weight):
     p = probabilities(0)

@@ -124,10 +124,17 @@ def test_joint_training_stops_when_the_targets_stand_still(pixels):
     assert joint[0].losses["target_change"] < stages.STILL
 
 
-def test_a_loss_that_becomes_nan_stops_the_run(pixels):
-    settings = dataclasses.replace(QUICK, pretrain_learning_rate=1e20)
-    with pytest.raises(stages.DivergedError, match=r"NaN or infinite in pretrain epoch [12]"):
+def test_a_loss_that_becomes_nan_stops_the_run_and_names_the_batch(pixels):
+    settings = dataclasses.replace(QUICK, pretrain_learning_rate=1e30)
+    with pytest.raises(stages.DivergedError, match="NaN or infinite in pretrain epoch 1, batch 2 of 6"):
         states(pixels, settings)
+
+
+def test_final_weights_that_give_nan_are_no_answer(pixels):
+    """One batch an epoch: its loss is that of the weights before it."""
+    settings = dataclasses.replace(QUICK, pretrain_epochs=1, warm_epochs=0, joint_epochs=1, batch_size=205)
+    with pytest.raises(stages.DivergedError, match="predictions became NaN or infinite after"):
+        states(pixels, dataclasses.replace(settings, joint_learning_rate=1e38))
 
 
 def test_epochs_follow_the_number_of_steps():

@@ -17,6 +17,7 @@ from depict_jax.training import (
     Loss,
     fresh_state,
     head_from_assignment,
+    is_finite,
     predict,
     scale,
     steps_per_epoch,
@@ -254,6 +255,22 @@ def test_batches_are_corrupted_differently(noisy, variables, pixels, targets):
     gradients = both.state.optimiser_state  # m = .9 * .1 g1 + .1 g2 and v = .999 * .001 g1^2 + .001 g2^2
     same = jax.tree.map(lambda m, v: np.square(m / 0.19) - v / 0.001999, gradients.mu, gradients.nu)
     assert furthest(same, jax.tree.map(np.zeros_like, same)) > 1e-4
+
+
+def test_an_epoch_tells_the_first_step_with_a_bad_loss_or_gradient(calm, variables, pixels, targets):
+    """Three batches; a gradient may be bad where its loss is finite, and in the last step no later loss tells."""
+    assert epoch(calm, variables, pixels, targets).finite.tolist() == [True] * 3
+    head = {**variables["params"]["head"], "bias": np.full(3, np.inf, np.float32)}
+    broken = {**variables, "params": {**variables["params"], "head": head}}
+    assert epoch(calm, broken, pixels, targets).finite.tolist() == [False] * 3
+    for rates in ([0, 1e38, 0], [0, 0, 1e38]):
+        finite = epoch(calm, variables, pixels, targets, rates=rates).finite.tolist()
+        assert finite == ([True, True, False] if rates[1] else [True] * 3)  # the last step's weights are not yet used
+    state = fresh_state(variables)
+    bad = jax.tree.map(lambda leaf: leaf.at[(0,) * leaf.ndim].set(np.nan), state.optimiser_state.mu)
+    assert is_finite(state, np.float32(1))
+    assert not is_finite(state, np.float32(np.inf))
+    assert not is_finite(state._replace(optimiser_state=state.optimiser_state._replace(mu=bad)), np.float32(1))
 
 
 def test_training_lowers_the_loss(noisy, variables, pixels, targets):

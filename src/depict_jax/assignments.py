@@ -21,6 +21,7 @@ from .settings import Rule, check_rule
 
 MAX_ROUNDS = 10_000
 TOLERANCE = 1e-6
+ROUNDS_BETWEEN_LOOKS = 64  # for whether Q has settled although v has not; most problems are solved before the first
 
 
 def target_distribution(
@@ -35,7 +36,8 @@ def target_distribution(
     - closed_form: q_ik ∝ p_ik (u_k / sum_i' p_i'k)^(1/2), the paper's update (its eq. 8): the first round of `exact`.
     - squared: q_ik ∝ p_ik^2 u_k / sum_i' p_i'k, what the released code runs.
     - exact: the minimum of KL(Q || P^sharpness normalised) + prior_weight KL(f||u), by unbalanced Sinkhorn: from v = 1,
-        v_k <- (u_k / ((1/N) sum_i p_ik / (P v)_i))^(rho / (1 + rho)) until log v is still; q_ik = p_ik v_k / (P v)_i.
+        v_k <- (u_k / ((1/N) sum_i p_ik / (P v)_i))^(rho / (1 + rho)) until log v, or Q for good, is still;
+        q_ik = p_ik v_k / (P v)_i.
 
     Computed in logarithms, so that rows sum to 1 for probabilities as small as 1e-30 and for exact zeros. Runs under
     jit, with everything but `p` and `prior` static.
@@ -101,19 +103,40 @@ def _sinkhorn(log_p: jax.Array, log_u: jax.Array, prior_weight: float) -> jax.Ar
     alive = jnp.isfinite(log_u)
     eps = float(jnp.finfo(log_p.dtype).eps)
 
-    def new_round(carry):
-        log_v, _, rounds = carry
+    def update(log_v):
         log_row = logsumexp(log_p + log_v, axis=1, keepdims=True)
         log_column = logsumexp(log_p - log_row, axis=0) - math.log(len(log_p))
         new = jnp.where(alive, power * (log_u - log_column), 0.0)
         # Q does not change when v is scaled; without this the scale alone takes thousands of rounds to settle.
-        new = jnp.where(alive, new - jnp.mean(new, where=alive), 0.0)
-        return new, jnp.abs(new - log_v).max(), rounds + 1
+        return jnp.where(alive, new - jnp.mean(new, where=alive), 0.0)
+
+    def resolution(log_v):
+        # float32 cannot resolve 1e-6 where log v itself is large
+        return jnp.maximum(TOLERANCE, 4 * eps * jnp.abs(log_v).max())
+
+    def settled(log_v, new):
+        """Whether Q stays as it is however long v goes on as in this round.
+
+        Some P, of zeros and ones above all, have no Q whose shares are those asked for: v then grows for ever while Q
+        stands still. A row's Q moves towards the columns of its support whose log v grows fastest; where every row has
+        its mass on such columns already, v + t (new - v) has the same Q, the same shares and so the same growth for
+        every t > 0.
+        """
+        growth = new - log_v
+        own = jnp.sum(jax.nn.softmax(log_p + log_v, axis=1) * growth, axis=1)
+        fastest = jnp.where(jnp.isfinite(log_p), growth, -jnp.inf).max(axis=1)
+        return (fastest - own).max() <= resolution(log_v)
+
+    def new_round(carry):
+        log_v, _, rounds = carry
+        new = update(log_v)
+        looks = (rounds + 1) % ROUNDS_BETWEEN_LOOKS == 0
+        still = jax.lax.cond(looks, settled, lambda *_: jnp.array(False), log_v, new)
+        return new, jnp.where(still, 0.0, jnp.abs(new - log_v).max()), rounds + 1
 
     def moving(carry):
         log_v, change, rounds = carry
-        # float32 cannot resolve 1e-6 where log v itself is large
-        return (change > jnp.maximum(TOLERANCE, 4 * eps * jnp.abs(log_v).max())) & (rounds < MAX_ROUNDS)
+        return (change > resolution(log_v)) & (rounds < MAX_ROUNDS)
 
     start = (jnp.zeros_like(log_u), jnp.array(jnp.inf, log_u.dtype), 0)
     return jax.lax.while_loop(moving, new_round, start)[0]

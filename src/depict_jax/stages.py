@@ -91,7 +91,7 @@ class StageEnd(NamedTuple):
 
 
 class DivergedError(FloatingPointError):
-    """A loss became NaN or infinite."""
+    """A loss, a gradient or a prediction became NaN or infinite."""
 
 
 def check_job(pixels: np.ndarray, n_clusters: int, settings: Settings) -> Architecture:
@@ -157,7 +157,7 @@ def run(
 
     Raises:
         ValueError: embeddings that the initial assignment cannot split into K clusters; a prior of the wrong length.
-        DivergedError: a loss that is NaN or infinite, naming stage and epoch.
+        DivergedError: a loss or gradient that is NaN or infinite, naming stage, epoch and batch; predictions that are.
     """
     checked_prior(settings.prior, architecture.n_clusters)
     state = initial_state(architecture, settings, len(pixels)) if state is None else state
@@ -235,8 +235,10 @@ class _Trainer:
             affine=self.settings.affine,
         )
         losses = {name: float(value) for name, value in result.losses.items()}
-        if not np.isfinite(list(losses.values())).all():
-            raise DivergedError(f"a loss became NaN or infinite in {STAGES[stage]} epoch {epoch + 1}: {losses}")
+        finite = np.asarray(result.finite)
+        if not finite.all():
+            where = f"{STAGES[stage]} epoch {epoch + 1}, batch {int(finite.argmin()) + 1} of {len(finite)}"
+            raise DivergedError(f"a loss or gradient became NaN or infinite in {where}")
         variables = result.state.variables
         if stage == PRETRAIN:
             score = validation_loss(self.model, self.losses[stage], variables, self.pixels[self.held_out])
@@ -287,7 +289,10 @@ class _Trainer:
 
     def predictions(self, variables: Variables) -> tuple[np.ndarray, np.ndarray]:
         """Clean embeddings and probabilities of every image."""
-        return predict(self.model, variables, self.pixels)
+        embeddings, p = predict(self.model, variables, self.pixels)
+        if not np.isfinite(p).all():  # of weights that the last step before took too far, though its loss was finite
+            raise DivergedError("the network's predictions became NaN or infinite after a stage's last step")
+        return embeddings, p
 
     def learning_rates(self, stage: int, epoch: int) -> np.ndarray:
         """One for each step of an epoch: cosine over the stage's limit; constant in the short warm start."""

@@ -42,6 +42,7 @@ class Epoch(NamedTuple):
     state: TrainState
     losses: dict[str, jax.Array]  # means over the epoch's images
     p: jax.Array  # (N, K) clean predictions, each image's from its own step; zeros for images left out
+    finite: jax.Array  # (steps,) bool, whether a step's loss and gradient, and those of all before it, were finite
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,15 @@ def _moved(learning_rate: jax.Array, path: tuple, w: jax.Array, update: jax.Arra
     return w - learning_rate * update
 
 
+def is_finite(state: TrainState, loss: jax.Array) -> jax.Array:
+    """Whether the loss, and all gradients that led to the state, are finite: NaN and infinity stay in Adam's mean.
+
+    A gradient whose square is beyond float32 counts as infinite: Adam would never move that parameter again.
+    """
+    squares = sum(jnp.square(leaf).sum() for leaf in jax.tree.leaves(state.optimiser_state.mu))
+    return jnp.isfinite(loss) & jnp.isfinite(squares)
+
+
 def steps_per_epoch(n_images: int, batch_size: int) -> int:
     """Batches that hold all images, the last one padded."""
     return -(-n_images // batch_size)
@@ -179,11 +189,14 @@ def train_epoch(
         state, parts, p = train_step(
             model, loss, state, images, targets.at[indices].get(mode="clip"), mask, learning_rate, key, affine
         )
-        return state, ({name: value * mask.sum() for name, value in parts.items()}, p)
+        finite = is_finite(state, parts["loss"])
+        return state, ({name: value * mask.sum() for name, value in parts.items()}, p, finite)
 
-    state, (sums, p) = jax.lax.scan(step, state, (batches, learning_rates, jax.random.split(noise_key, n_steps)))
+    state, (sums, p, finite) = jax.lax.scan(
+        step, state, (batches, learning_rates, jax.random.split(noise_key, n_steps))
+    )
     collected = jnp.zeros((n_images, p.shape[-1])).at[order].set(p.reshape(len(order), -1), mode="drop")
-    return Epoch(state, {name: values.sum() / len(members) for name, values in sums.items()}, collected)
+    return Epoch(state, {name: values.sum() / len(members) for name, values in sums.items()}, collected, finite)
 
 
 @partial(jax.jit, static_argnames=("model", "loss"))
