@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.text import Text
 
+from depict_jax.checkpoints import load_finished
 from depict_jax.data import load
 from depict_jax.report import cluster_overview
-from depict_jax.runner import load_finished
 
 GREY = "#7d8590"  # legible on GitHub's white and on its dark background
 

@@ -94,6 +94,45 @@ def test_score_prints_what_the_run_scored(run, some_digits, capsys):
     assert printed == [(name.upper(), f"{value:.4f}") for name, value in final.items()]
 
 
+def test_report_makes_the_page_anew(run, some_digits, tmp_path, capsys):
+    first = (run / "report.html").read_bytes()
+    assert main(["report", str(run), str(some_digits), "--out", str(tmp_path / "again.html")]) == 0
+    assert str(tmp_path / "again.html") in capsys.readouterr().out.replace("\n", "")
+    assert (tmp_path / "again.html").read_bytes() == first
+    assert main(["report", str(run), str(some_digits), "--out", str(tmp_path / "again.html")]) == 2
+    assert "already there" in capsys.readouterr().err
+    bare = make(tmp_path / "bare.npz", x=load(some_digits).pixels)  # the same images without labels
+    before = contents(run)
+    assert main(["report", str(run), bare, "--map", "tsne"]) == 0
+    page = (run / "report.html").read_text()
+    assert "t-SNE, coloured by cluster" in page and "coloured by label" not in page
+    assert contents(run) == before | {"report.html": page.encode()}  # nothing else is touched
+    assert main(["report", str(run), str(some_digits)]) == 0
+    assert contents(run) == before
+
+
+def test_report_refuses_what_is_not_the_run_s(run, some_digits, tmp_path, capsys, monkeypatch):
+    before = contents(run)
+    pixels = load(some_digits).pixels
+    pixels = pixels.copy()
+    pixels[0, 0, 0] ^= 1
+    other = make(tmp_path / "other.npz", x=pixels)
+    monkeypatch.setattr("depict_jax.report.maps.find_spec", lambda name: None)
+    for words, sentence in (
+        ([other], "does not hold the images of the run"),
+        ([make(tmp_path / "few.npz", x=pixels[:50])], "50 of 8 x 8 x 1"),
+        ([str(some_digits), "--map", "umap"], "pip install umap-learn"),
+        ([str(some_digits), "--out", str(tmp_path)], "already there"),
+    ):
+        assert main(["report", str(run), *words]) == 2
+        error = capsys.readouterr().err
+        assert sentence in error and error.count("\n") == 1
+    out = tmp_path / "run"
+    assert main(["fit", str(some_digits), "--clusters", "10", "--out", str(out), "--map", "umap", *QUICK]) == 2
+    assert "pip install umap-learn" in capsys.readouterr().err and not out.exists()
+    assert contents(run) == before
+
+
 def test_resume_on_a_finished_run_changes_nothing(run, some_digits):
     before = contents(run)
     assert main(["fit", str(some_digits), "--clusters", "10", "--out", str(run), *QUICK, "--resume"]) == 0

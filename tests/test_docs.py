@@ -148,7 +148,7 @@ def test_quoted_messages_are_the_program_s():
 
 def test_the_generated_pages_have_all_commands_and_options():
     page = commands()
-    for name in ("fit", "predict", "score", "data"):
+    for name in ("fit", "predict", "score", "report", "data"):
         assert f"## depict-jax {name}\n" in page
     for option in real_options() - {"--help"}:
         assert f">{option}<" in page or f">{option.replace('--no-', '--', 1)}<" in page

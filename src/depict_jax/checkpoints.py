@@ -9,7 +9,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from .stages import RunState
+from . import run_folder
+from .run_folder import Config
+from .stages import FINISHED, RunState, initial_state
 
 KEPT = 3
 
@@ -65,3 +67,19 @@ class Checkpoints:
 def present(folder: Path) -> bool:
     """Whether `folder` holds a finished checkpoint."""
     return folder.is_dir() and any(child.name.isdigit() for child in folder.iterdir())
+
+
+def load_finished(folder: Path) -> tuple[Config, RunState]:
+    """The config and final state of the run in `folder`.
+
+    Raises:
+        ValueError: a folder that is no run, or holds one that has not come to its end.
+    """
+    config = Config.read(folder)
+    state = None
+    if present(folder / run_folder.CHECKPOINTS):
+        with Checkpoints(folder / run_folder.CHECKPOINTS) as saved:
+            state = saved.restore(lambda: initial_state(config.architecture, config.settings, config.n_images))
+    if state is None or state.stage != FINISHED:
+        raise ValueError(f"{folder} holds a run that is not finished: end it with `depict-jax fit ... --resume` first")
+    return config, state

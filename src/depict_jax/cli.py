@@ -1,4 +1,4 @@
-"""depict-jax fit | predict | score | data. Nothing heavy is imported before it is needed: --help must not wait."""
+"""depict-jax fit | predict | score | report | data. Nothing heavy is imported before it is needed: --help is quick."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from .reading import Colour, Flag, Reading, left_out
-from .settings import Preset, Settings, preset
+from .settings import Map, Preset, Settings, preset
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,6 +98,8 @@ a Q-step that keeps clusters alive; "paper" is the released code's, and takes ho
     """Go on with the run in the folder, from its newest checkpoint."""
     overwrite: Flag = False
     """Replace the run in the folder."""
+    map: Map = "pca"
+    """How the report lays the embedding out beside PCA: by t-SNE (seconds more), or by UMAP (needs umap-learn)."""
     quiet: Flag = False
     """Print nothing but errors."""
     tensorboard: Flag = False
@@ -115,6 +117,7 @@ a Q-step that keeps clusters alive; "paper" is the released code's, and takes ho
         check_free(self.out, self.resume, self.overwrite)  # before pictures are decoded
         settings, reading = Settings(**vars(self.settings)), self.reading.checked()
         self.sorting.check(self.source, self.out)
+        _check_map(self.map)
         from rich.console import Console
 
         _keep_compiled()
@@ -145,7 +148,15 @@ a Q-step that keeps clusters alive; "paper" is the released code's, and takes ho
                     watcher(event)
 
             scores = run_into_folder(
-                images, architecture, settings, self.out, self.resume, self.overwrite, watch, reading=reading
+                images,
+                architecture,
+                settings,
+                self.out,
+                self.resume,
+                self.overwrite,
+                watch,
+                reading=reading,
+                map_method=self.map,
             )
         self.sorting.sort(self.source, images.names, self.out / ASSIGNMENTS, console)
         if scores:
@@ -170,10 +181,7 @@ class Predict:
 
     def __call__(self) -> None:
         """Run it."""
-        if self.out.exists() and not self.overwrite:
-            raise ValueError(f"{self.out} is already there: choose another name, or give --overwrite")
-        if self.out.is_dir() or not self.out.parent.is_dir():
-            raise ValueError(f"{self.out} cannot be written: expected a file in a folder that exists")
+        _check_free(self.out, self.overwrite)
         reading = self.reading.checked()
         self.sorting.check(self.source, self.out)
         from rich.console import Console
@@ -223,6 +231,40 @@ class Score:
             )
         found = scores(images.labels, model.predict(images.pixels))
         print("  ".join(f"{name.upper()} {value:.4f}" for name, value in found.items()))
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished run's page made anew from its images; their labels, if any, serve scores and colours."""
+
+    run: Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
+    """Folder of a finished run."""
+    source: Positional[Annotated[str, tyro.conf.arg(metavar="SOURCE")]]
+    """The images that the run was made from, as for fit."""
+    map: Map = "pca"
+    """How the embedding is laid out beside PCA: by t-SNE (seconds more), or by UMAP (needs umap-learn)."""
+    out: Annotated[Path | None, left_out("FILE")] = None
+    """HTML file to write; left out, the run's own report.html, which is replaced."""
+    overwrite: Flag = False
+    """Replace the file of --out if it is there."""
+    reading: OmitArgPrefixes[_TypedReading] = field(default_factory=_TypedReading)
+
+    def __call__(self) -> None:
+        """Run it."""
+        if self.out is not None:
+            _check_free(self.out, self.overwrite)
+        reading = self.reading.checked()
+        _check_map(self.map)
+        from rich.console import Console
+
+        _keep_compiled()
+        from .data import load
+        from .report import write_report
+        from .run_folder import Config
+
+        console = Console(stderr=True)
+        images = load(self.source, _as_trained(reading, self.source, Config.read(self.run), labels=True), console)
+        print(write_report(self.run, images, self.map, self.out))
 
 
 @dataclass(frozen=True)
@@ -321,6 +363,7 @@ def _commands(settings: Settings):
         Annotated[Fit, tyro.conf.subcommand("fit", default=fit)]
         | Annotated[Predict, tyro.conf.subcommand("predict")]
         | Annotated[Score, tyro.conf.subcommand("score")]
+        | Annotated[Report, tyro.conf.subcommand("report")]
         | Annotated[Data, tyro.conf.subcommand("data")]
     )
 
@@ -332,6 +375,22 @@ def _preset_in(words: list[str]) -> Settings:
         if name is not None and name in get_args(Preset):  # tyro refuses any other
             return preset(name)
     return Settings()
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    """Refuse a file that is there, or that cannot be."""
+    if out.exists() and not overwrite:
+        raise ValueError(f"{out} is already there: choose another name, or give --overwrite")
+    if out.is_dir() or not out.parent.is_dir():
+        raise ValueError(f"{out} cannot be written: expected a file in a folder that exists")
+
+
+def _check_map(method: Map) -> None:
+    """Refuse UMAP where it is not installed, before anything is computed."""
+    if method == "umap":
+        from .report.maps import check_map
+
+        check_map(method)
 
 
 def _as_trained(reading: Reading, source: str, config: Config, labels: bool = False) -> Reading:

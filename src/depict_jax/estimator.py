@@ -14,14 +14,13 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from . import run_folder
 from .architecture import SMALLEST_SIDE
-from .checkpoints import Checkpoints
+from .checkpoints import Checkpoints, load_finished
 from .data import Images, as_pixels
 from .data.images import cut, in_words
 from .data.numbers import SLACK, check_own_shape, plain_white, row_shape, to_uint8
 from .networks import Depict
 from .reading import Reading
 from .run_folder import Config
-from .runner import load_finished
 from .settings import Initial, Rule, Settings
 from .stages import EpochEnd, RunState, check_job, run
 from .training import predict

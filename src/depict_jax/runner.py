@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import checkpoints, run_folder
+from . import run_folder
 from .architecture import Architecture
 from .checkpoints import Checkpoints
 from .data import Images
@@ -15,7 +15,7 @@ from .metrics import scores
 from .networks import Depict
 from .reading import Reading
 from .run_folder import Config
-from .settings import Settings
+from .settings import Map, Settings
 from .stages import FINISHED, STAGES, DivergedError, EpochEnd, RunState, StageEnd, initial_state, kmeans, run
 from .training import predict
 
@@ -34,6 +34,7 @@ def run_into_folder(
     overwrite: bool = False,
     watch: Callable[[Event], None] = lambda event: None,
     reading: Reading | None = None,
+    map_method: Map = "pca",
 ) -> Scores:
     """Train and write the run's folder.
 
@@ -46,6 +47,7 @@ def run_into_folder(
         overwrite: replace the run that the folder holds.
         watch: called with each event, before it is saved.
         reading: how the images were read, for config.json.
+        map_method: how the report lays the embedding out beside PCA.
 
     Returns:
         ACC, NMI and ARI after each stage; {} without labels.
@@ -86,7 +88,7 @@ def run_into_folder(
     run_folder.write_assignments(path, [np.asarray(state.p)], image_names=images.names)
     from .report import write_report  # matplotlib: only where a report is written
 
-    write_report(folder, images, np.asarray(state.p))
+    write_report(folder, images, map_method)
     return found
 
 
@@ -106,22 +108,6 @@ def answer_after(
         embeddings, _ = predict(Depict(architecture), state.train.variables, images.pixels)
         return kmeans(embeddings, architecture.n_clusters, settings)
     return state.assignment if stage == "initial" else np.asarray(state.p).argmax(axis=1)
-
-
-def load_finished(folder: Path) -> tuple[Config, RunState]:
-    """The config and final state of the run in `folder`.
-
-    Raises:
-        ValueError: a folder that is no run, or holds one that has not come to its end.
-    """
-    config = Config.read(folder)
-    state = None
-    if checkpoints.present(folder / run_folder.CHECKPOINTS):
-        with Checkpoints(folder / run_folder.CHECKPOINTS) as saved:
-            state = saved.restore(lambda: initial_state(config.architecture, config.settings, config.n_images))
-    if state is None or state.stage != FINISHED:
-        raise ValueError(f"{folder} holds a run that is not finished: end it with `depict-jax fit ... --resume` first")
-    return config, state
 
 
 def _known(records: list[dict], state: RunState | None) -> list[dict]:

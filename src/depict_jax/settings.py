@@ -14,6 +14,7 @@ from .reading import left_out
 Initial = Literal["acpic", "kmeans"]
 Rule = Literal["closed_form", "exact", "squared"]
 Preset = Literal["default", "best", "paper"]
+Map = Literal["pca", "tsne", "umap"]  # how a report lays the embedding out; no setting of the training
 
 
 def _read_prior(words: list[str]) -> tuple[float, ...] | None:
