@@ -92,7 +92,7 @@ print({name: round(value, 3) for name, value in scores(images.labels, clusters).
 
 folder = Path(tempfile.mkdtemp()) / "digits"
 model.save(folder)
-page = write_report(folder, images, model.probabilities_)
+page = write_report(folder, images)
 print("the page and the model are in", folder)
 IFrame("about:blank", "100%", 700, extras=[f'srcdoc="{escape(page.read_text())}"'])
 
@@ -100,4 +100,5 @@ IFrame("about:blank", "100%", 700, extras=[f'srcdoc="{escape(page.read_text())}"
 # ## And now
 #
 # * [your_own_images](your_own_images.ipynb): a folder of pictures, sorted into a folder for each cluster.
+# * [exploring_a_run](exploring_a_run.ipynb): embeddings, neighbours, uncertain images, what each layer keeps.
 # * [derivation](derivation.ipynb): where the targets of the training come from.

@@ -18,7 +18,7 @@ each = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOT
 
 def test_every_script_is_a_notebook_and_the_other_way_round():
     assert [path.stem for path in NOTEBOOKS] == sorted(path.stem for path in FOLDER.glob("*.py"))
-    assert {"derivation", "quickstart", "your_own_images"} <= {path.stem for path in NOTEBOOKS}
+    assert {"derivation", "exploring_a_run", "quickstart", "your_own_images"} <= {path.stem for path in NOTEBOOKS}
 
 
 @each
