@@ -146,6 +146,19 @@ def test_quoted_messages_are_the_program_s():
         assert reason in source
 
 
+def test_the_page_on_the_report_has_the_limits_of_its_warnings():
+    from depict_jax.report import advice, maps
+
+    page = (PROJECT / "docs/report.md").read_text(encoding="utf-8")
+    limits = (advice.TINY, advice.SWALLOWING, advice.UNSURE, advice.MOVING)
+    assert limits == (0.2, 3, 0.7, 0.01)
+    for words in ("less than a fifth", "above three times", "confidence below 0.7", "more than 1 % of the images"):
+        assert words in page
+    assert f"at least {advice.SMALLER_LUMP:.0%}".replace("%", " %") in page
+    assert f"a cluster of at least {advice.FEWEST} images" in page
+    assert f"At most {maps.POINTS:,} images" in page
+
+
 def test_the_generated_pages_have_all_commands_and_options():
     page = commands()
     for name in ("fit", "predict", "score", "report", "data"):
