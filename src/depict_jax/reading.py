@@ -30,10 +30,10 @@ class Reading:
 
     image_size: Annotated[tuple[int, ...] | None, left_out("H [W]")] = None
     """Folders: height and width that pictures are brought to; one number for squares. Left out: their own size where \
-all have one, else 32 x 32 (for predict and score: what the run was trained on)."""
+all have one, else 32 x 32 (later commands: what the run was trained on)."""
     fit: Annotated[Fit | None, left_out("{pad,crop}")] = None
     """Folders: how a picture of another aspect comes to that size: padded with black, or cropped at its centre. Left \
-out: pad (for predict and score: as for the run)."""
+out: pad (later commands: as for the run)."""
     colour: Colour = "auto"
     """Folders: "auto" is grey (1 channel) if all pictures are grey, else RGB."""
     labels_from_folders: Flag = False
@@ -41,8 +41,8 @@ out: pad (for predict and score: as for the run)."""
     strict: Flag = False
     """Folders: stop at a file that is no readable picture, rather than skip and list it."""
     image_shape: Annotated[tuple[int, ...] | None, left_out("H W [C]")] = None
-    """Flattened images (a row of numbers each): height, width and perhaps channels. Left out: a grey square (for \
-predict and score: as for the run)."""
+    """Flattened images (a row of numbers each): height, width and perhaps channels. Left out: a grey square (later \
+commands: as for the run)."""
 
     data_dir: Annotated[Path | None, left_out("DIR")] = None
     """Named sets: folder of the prepared ones. Left out: tensorflow-datasets' own."""
