@@ -54,7 +54,7 @@ def train(
     state = fresh_state(jax.tree.map(jnp.array, variables))  # a copy: an epoch uses its buffers again
     latest = jnp.asarray(p)
     for epoch, epoch_rates in enumerate(rates):
-        state, losses, latest = train_epoch(
+        result = train_epoch(
             model,
             loss,
             state,
@@ -66,8 +66,9 @@ def train(
             batch_size=settings.batch_size,
             affine=settings.affine,
         )
-        if not np.isfinite(float(losses["loss"])):
-            raise DivergedError(f"the loss became {float(losses['loss'])} in epoch {epoch + 1}")
+        if not np.asarray(result.finite).all():
+            raise DivergedError(f"a loss or gradient became NaN or infinite in epoch {epoch + 1}")
+        state, latest = result.state, result.p
     return state.variables
 
 
