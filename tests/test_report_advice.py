@@ -90,6 +90,12 @@ def test_a_run_that_was_not_at_rest_is_told():
     assert kinds(p, embeddings, records=[{"changed": 0.0}, {"changed": 0.02}]) == {"moving": ()}
 
 
+def test_the_numbers_of_many_clusters_are_cut_short():
+    (warned,) = warnings_in_words(*clustering([60] * 30, 0.5), Settings())
+    assert warned.clusters == tuple(range(30))
+    assert warned.details.count("mean confidence") == 8 and "and 22 more" in warned.details
+
+
 def test_labels_have_no_way_in():
     p, embeddings = clustering([100] * 4)
     with pytest.raises(TypeError):

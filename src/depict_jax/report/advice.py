@@ -22,6 +22,7 @@ LUMPS = 4.0  # Ashman's D of a cluster's two halves beyond which it looks merged
 SMALLER_LUMP = 0.15  # the smaller half's least share: fewer are outliers
 LOOKED_AT = 2_000  # most images of a cluster that are searched for two lumps, drawn evenly
 FEWEST = 50  # images below which nothing can be said of lumps
+LISTED = 8  # most clusters whose numbers are told
 MOVING = 0.01  # share of images that changed cluster in the last epoch, beyond which the run was not at rest
 
 
@@ -98,7 +99,9 @@ def warnings_in_words(
     for kind, clusters in kinds.items():
         if clusters:
             names = tuple(k for k, _ in clusters)
-            details = "; ".join(f"{k}: {detail}" for k, detail in clusters if detail)
+            listed = [f"{k}: {detail}" for k, detail in clusters if detail]
+            rest = [f"and {len(listed) - LISTED} more"] if len(listed) > LISTED else []
+            details = "; ".join(listed[:LISTED] + rest)
             text = f"{_names(names)} {_WORDS[kind][len(names) > 1]}."
             found.append(Warned(kind, names, text, details and details + ".", _ADVICE[kind](settings)))
     changed = records[-1].get("changed", 0.0) if records else 0.0

@@ -78,9 +78,12 @@ def two_dimensions(embeddings: np.ndarray, method: Map = "pca", seed: int = 0) -
 
 
 def group_colours(n: int) -> list[tuple[float, ...]]:
-    """A colour for each of n groups: tab10's or tab20's; beyond 20, hues in an order that parts neighbours."""
-    if n <= 20:
-        return list(matplotlib.colormaps["tab10" if n <= 10 else "tab20"].colors[:n])  # type: ignore[attr-defined]
+    """A colour for each of n groups: tab10's; beyond 10, hues in an order that parts neighbours.
+
+    None is so pale or so dark that it is lost on a white or, with brightness inverted, on a black page.
+    """
+    if n <= 10:
+        return list(matplotlib.colormaps["tab10"].colors[:n])  # type: ignore[attr-defined]
     hues = (np.arange(n) * 0.618034) % 1
     return [tuple(hsv_to_rgb((hue, 0.75, (0.8, 0.55)[k % 2]))) for k, hue in enumerate(hues)]
 
@@ -106,7 +109,7 @@ def embedding_map(
         x, y = np.median(points[group == k], axis=0)
         halo = [withStroke(linewidth=2.5, foreground="white")]
         axes.text(
-            x, y, shortened(name), ha="center", va="center", size=10 if len(names) <= 20 else 7, weight="bold",
+            x, y, shortened(name, 10), ha="center", va="center", size=10 if len(names) <= 12 else 7, weight="bold",
             path_effects=halo, parse_math=False,
         )  # fmt: skip
     axes.set(xticks=[], yticks=[])

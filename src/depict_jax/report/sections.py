@@ -47,12 +47,13 @@ def warnings(config: Config, p: np.ndarray, embeddings: np.ndarray, records: lis
     if not found:
         body = "Nothing: no cluster is empty, tiny beside the prior, swallowing others, in two lumps, or unsure."
         return Section("warnings", title, f"<p>{body}</p>")
-    items = "\n".join(
-        f'<li id="{kind}"><b>{words(text)}</b> {words(details)}<p>{_with_options(advice)}</p></li>'
-        for kind, _, text, details, advice in found
-    )
+    items, before = [], ""
+    for kind, _, text, details, advice in found:
+        said = "Try the same." if advice == before else _with_options(advice)
+        items.append(f'<li id="{kind}"><b>{words(text)}</b> {words(details)}<p>{said}</p></li>')
+        before = advice
     note = "Told from predictions and embeddings alone. What to try are options of <code>depict-jax fit</code>."
-    return Section("warnings", title, f'<p>{note}</p>\n<ul class="warnings">\n{items}\n</ul>')
+    return Section("warnings", title, "\n".join([f"<p>{note}</p>", '<ul class="warnings">', *items, "</ul>"]))
 
 
 def _with_options(advice: str) -> str:
@@ -169,10 +170,10 @@ def reconstructions(config: Config, state: RunState, images: Images, p: np.ndarr
     note = f"""<p>The decoder rebuilds every layer from the embedding's {n_clusters} numbers alone. It learns from the
 noisy pathway, whose images are {changes}robbed of {rates[0]} of their pixels (grey here), and whose layers of
 {rates[1]} of their units. Shown are the most typical images of {count(len(shown), "cluster")}, and hidden maps of the
-first; a map and its reconstructions share one scale of grey. Errors are means over {count(len(batch), "image")}, pixels
-scaled to [-1, 1].</p>
+first; a map and its reconstructions share one scale of grey. MSE is the mean squared error of what is decoded from the
+clean and from the noisy embedding, over {count(len(batch), "image")}, pixels scaled to [-1, 1].</p>
 """
-    errors = table(["mean squared error", "size", "from clean", "from noisy"], rows)
+    errors = table(["MSE of", "size", "clean", "noisy"], rows)
     pictures = f"{strips(image_strips(layers, len(shown)))}\n<h3>Hidden layers</h3>\n{strips(map_strips(layers))}"
     body = f"{note}{errors}\n{pictures}"
     return Section("reconstructions", "Reconstructions", body)
