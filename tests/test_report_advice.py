@@ -71,8 +71,8 @@ def test_a_single_lump_of_any_common_shape_does_not_look_merged():
 
 
 def test_few_images_in_many_dimensions_do_not_look_merged():
-    p, _ = clustering([60] * 60)
-    embeddings = np.random.default_rng(0).normal(size=(3600, 60)).astype(np.float32)
+    p, _ = clustering([60] * 30)
+    embeddings = np.random.default_rng(0).normal(size=(1800, 60)).astype(np.float32)
     assert kinds(p, embeddings) == {}
 
 
