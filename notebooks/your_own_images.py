@@ -80,8 +80,8 @@ print(len(list(pictures.iterdir())), "files, among them", *sorted(path.name for 
 
 # %%
 for folder in sorted(Path("sorted").iterdir()):
-    files = sorted(folder.iterdir())
-    print(f"{folder}  {len(files):4} pictures: {files[0].name}, {files[1].name}, ...")
+    names = sorted(path.name for path in folder.iterdir())
+    print(f"{folder}  {len(names):4} pictures:", ", ".join(names[:3]), "...")
 
 # %% [markdown]
 # `run/assignments.csv` has a line for each picture, with its file's name, its cluster, and how sure the model is (1 is
