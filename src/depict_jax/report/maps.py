@@ -19,7 +19,7 @@ from ..settings import Map
 from .confusion import shortened
 from .mosaics import DPI
 
-POINTS = 5_000  # most points on a map; t-SNE of so many takes some 20 s
+POINTS = 5_000  # most points on a map: enough to see its shape, few enough for t-SNE
 NAMED = 100  # most groups whose names stand on the map
 LEFT_OVER = (0.5, 0.5, 0.5)  # colour of a label without a cluster
 TITLES: dict[Map, str] = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
