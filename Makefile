@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-reference fuzz lint bench bench-step bench-acpic bench-predict bench-startup bench-scaling bench-job-test bench-job-full bench-peers bench-peers-test bench-peers-full picture clean
+.PHONY: help setup run doctor test test-slow test-reference fuzz lint bench bench-step bench-acpic bench-predict bench-startup bench-scaling bench-job-test bench-job-full bench-peers bench-peers-test bench-peers-full picture clean
 
 help:  ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ $(READY): requirements.lock pyproject.toml
 
 run: $(READY)  ## cluster images: DATA=digits CLUSTERS=10 OUT=runs/... ARGS="further options of depict-jax fit"
 	$(BIN)/depict-jax fit "$(DATA)" --clusters $(CLUSTERS) --out "$(OUT)" --overwrite $(ARGS)
+
+doctor: $(READY)  ## devices, versions, memory, whether the fast path is on, and a check of the training step
+	$(BIN)/depict-jax doctor
 
 test: $(READY)  ## run the tests (minutes)
 	$(BIN)/python -m pytest

@@ -26,6 +26,7 @@ READ_BY = {
     "pretrain": (
         "seed",
         "batch_size",
+        "precision",
         "pretrain_epochs",
         "pretrain_learning_rate",
         "final_learning_rate",

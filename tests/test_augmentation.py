@@ -46,6 +46,12 @@ def test_halving_the_grid_enlarges_about_the_centre():
     np.testing.assert_allclose(enlarged[1, 0], (x[2, 2] + x[3, 2]) / 2, atol=1e-5)
 
 
+def test_a_part_of_a_batch_changes_as_in_the_whole():
+    x = images()
+    part = jax.jit(lambda first: random_affine(KEY, x[2:5], 0.2, first, len(x)))(2)
+    np.testing.assert_allclose(part, random_affine(KEY, x, 0.2)[2:5], atol=1e-6)
+
+
 def test_random_changes_reach_as_far_as_the_amount_and_no_further():
     """A ramp along the rows tells where each pixel's value came from."""
     side, amount, n = 21, 0.1, 500

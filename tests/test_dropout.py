@@ -23,6 +23,21 @@ def test_other_images_change_no_image_s_corruption(images):
     np.testing.assert_array_equal(dropout(ONE, x, 0.5)[..., :images], dropout(ONE, x[..., :images], 0.5))
 
 
+def test_a_part_of_a_batch_is_corrupted_as_in_the_whole():
+    x = np.random.default_rng(0).normal(size=(5, 7, 8)).astype(np.float32)
+    part = jax.jit(lambda first: dropout(ONE, x[..., 3:6], 0.5, first))(3)
+    np.testing.assert_array_equal(part, dropout(ONE, x, 0.5)[..., 3:6])
+
+
+def test_bfloat16_meets_the_rate_as_float32_does():
+    """Ones come out as 1 / 0.9, rounded once: a rate rounded to bfloat16 first would be off by as much again."""
+    x = np.ones((10, 100), np.float32)
+    expected = np.asarray(dropout(ONE, x, 0.1)).astype(jnp.bfloat16)
+    masked = dropout(ONE, jnp.asarray(x, jnp.bfloat16), 0.1)
+    assert masked.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(masked, expected)
+
+
 def test_vmap_over_keys_equals_a_loop():
     x, keys = np.ones((6, 4), np.float32), jax.random.split(ONE, 3)
     together = jax.vmap(lambda key: dropout(key, x, 0.5))(keys)

@@ -23,6 +23,7 @@ REFUSED = [
     *(("affine", value) for value in (-0.1, 0.6, NAN)),
     ("initial", "spectral"),
     ("rule", "sinkhorn"),
+    ("precision", "float16"),
 ]
 
 

@@ -328,6 +328,60 @@ def test_head_from_assignment(variables):
     chex.assert_trees_all_equal(variables, given)  # it copies
 
 
+def test_a_share_of_a_batch_adds_its_part_to_the_whole_one_s_loss(noisy, variables, pixels, targets):
+    pathways = noiseless(noisy, variables, pixels)
+    whole, parts = LOSS(pathways, targets, np.ones(N, np.float32))
+    masks = [(np.arange(N) < 4).astype(np.float32), (np.arange(N) >= 4).astype(np.float32), np.zeros(N, np.float32)]
+    shares = [LOSS(pathways, targets, mask, count=N) for mask in masks]  # the last has padding alone
+    assert sum(total for total, _ in shares) == pytest.approx(float(whole), rel=1e-5)
+    for name, value in parts.items():
+        assert sum(found[name] for _, found in shares) == pytest.approx(float(value), rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def programs(noisy, variables, pixels, targets):
+    """The three programs as they reach the compiler, where the user asks for less than float32."""
+    state, mask = fresh_state(variables), np.ones(N, np.float32)
+    with jax.default_matmul_precision("bfloat16"):
+        rates = np.ones(steps_per_epoch(N, BATCH), np.float32)
+        data = state, pixels, targets, EVERYONE, rates, KEY
+        lowered = {
+            "epoch": train_epoch.lower(noisy, LOSS, *data, batch_size=BATCH, affine=0.1),
+            "prediction": training._predict_chunk.lower(noisy, variables, pixels, None),
+            "validation": training._validation_sum.lower(noisy, AUTOENCODER, variables, pixels, mask, None),
+        }
+    return {name: program.as_text() for name, program in lowered.items()}
+
+
+@pytest.mark.parametrize("name", ["epoch", "prediction", "validation"])
+def test_products_are_of_float32_factors_whatever_the_default(programs, name):
+    """Else a GPU would round them to TF32, a TPU to bfloat16."""
+    products = [line for line in programs[name].splitlines() if "dot_general" in line]
+    assert len(products) >= 4
+    assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32(small, noisy, variables, pixels, targets):
+    rounded = Depict(small, "bfloat16")
+    state, mask = fresh_state(variables), np.ones(N, np.float32)
+    arguments = LOSS, state, scale(pixels), targets, mask, RATE, KEY
+    found, expected = step(rounded, *arguments), step(noisy, *arguments)
+    chex.assert_trees_all_equal_shapes_and_dtypes(found, expected)
+    chex.assert_trees_all_close(found[1], expected[1], rtol=0.02)
+    np.testing.assert_allclose(found[2], expected[2], atol=0.02)
+    for name, value in expected[1].items():
+        assert found[1][name] != value
+    off = jax.tree.map(
+        lambda a, b: np.linalg.norm(a - b) / np.linalg.norm(b),
+        found[0].optimiser_state.mu,
+        expected[0].optimiser_state.mu,
+    )
+    assert max(jax.tree.leaves(off)) < 0.15
+    text = step.lower(rounded, *arguments).as_text()
+    products = [line for line in text.splitlines() if "dot_general" in line]
+    assert products and all("bf16" in line and "f32" not in line.split(":")[-1] for line in products)
+
+
 def test_loss_and_gradients_are_those_of_the_stock_convolutions(monkeypatch):
     """On the network of the real data, every parameter's gradient within 1e-5 of its largest entry."""
     model = Depict(Architecture.for_image((16, 16, 1), 10, dropout=0.0))

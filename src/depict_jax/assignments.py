@@ -30,6 +30,7 @@ def target_distribution(
     rule: Rule = "closed_form",
     prior_weight: float = 1.0,
     sharpness: float = 1.0,
+    n_images: int | None = None,
 ) -> jax.Array:
     """Q, the targets of the next epoch.
 
@@ -40,7 +41,8 @@ def target_distribution(
         q_ik = p_ik v_k / (P v)_i.
 
     Computed in logarithms, so that rows sum to 1 for probabilities as small as 1e-30 and for exact zeros. Runs under
-    jit, with everything but `p` and `prior` static.
+    jit, with everything but `p` and `prior` static. Where p's rows are shared out over devices, so are Q's, and only
+    sums over images, K numbers at a time, go between the devices.
 
     Args:
         p: clean predictions, (N, K), rows that sum to 1.
@@ -48,6 +50,8 @@ def target_distribution(
         rule: "closed_form", "exact" or "squared".
         prior_weight: rho, for `exact` only: 0 gives P^sharpness normalised, infinity balances the clusters exactly.
         sharpness: beta, for `exact` only, positive; 1 is the paper's.
+        n_images: rows of p that are images, the first ones; those after them are padding, without a say, and their
+            rows of Q without meaning. None for all.
 
     Returns:
         Q, (N, K), float of p's precision, rows that sum to 1.
@@ -64,25 +68,28 @@ def target_distribution(
     if not jnp.issubdtype(p.dtype, jnp.floating):
         p = p.astype(jnp.float32)
     if not isinstance(p, jax.core.Tracer):
-        in_range, no_row_of_zeros = _checks(p)
+        in_range, no_row_of_zeros = _checks(p, n_images)
         if not in_range:
             raise ValueError("p has entries outside [0, 1] or NaN: expected probabilities, rows that sum to 1")
         if not no_row_of_zeros:
             raise ValueError("p has a row of zeros: expected probabilities, rows that sum to 1")
-    return _distribution(p, checked_prior(prior, p.shape[1], p.dtype), rule, prior_weight, sharpness)
+    return _distribution(p, checked_prior(prior, p.shape[1], p.dtype), rule, prior_weight, sharpness, n_images)
 
 
 # Compiled whole: one by one, their first call would take half a second.
-@jax.jit
-def _checks(p: jax.Array) -> tuple[jax.Array, jax.Array]:
+@partial(jax.jit, static_argnames="n_images")
+def _checks(p: jax.Array, n_images: int | None) -> tuple[jax.Array, jax.Array]:
+    p = _padding_as(1.0, p, n_images)
     return ((p >= 0) & (p <= 1 + 1e-4)).all(), p.any(axis=1).all()
 
 
-@partial(jax.jit, static_argnames=("rule", "prior_weight", "sharpness"))
-def _distribution(p: jax.Array, u: jax.Array, rule: Rule, prior_weight: float, sharpness: float) -> jax.Array:
-    log_u, log_p = jnp.log(u), jnp.log(p)
+@partial(jax.jit, static_argnames=("rule", "prior_weight", "sharpness", "n_images"))
+def _distribution(
+    p: jax.Array, u: jax.Array, rule: Rule, prior_weight: float, sharpness: float, n_images: int | None
+) -> jax.Array:
+    log_u, log_p = jnp.log(u), jnp.log(_padding_as(1.0, p, n_images))
     # A cluster without any probability has no say in the rules below and stays at zero.
-    log_mass = logsumexp(log_p, axis=0)
+    log_mass = logsumexp(_padding_as(-jnp.inf, log_p, n_images), axis=0)
     alive = jnp.isfinite(log_mass)
     log_mass = jnp.where(alive, log_mass, 0.0)
     if rule == "closed_form":
@@ -91,11 +98,18 @@ def _distribution(p: jax.Array, u: jax.Array, rule: Rule, prior_weight: float, s
         log_q = 2 * log_p + log_u - log_mass
     else:
         log_p = log_softmax(sharpness * log_p, axis=1)
-        log_q = log_p + _sinkhorn(log_p, jnp.where(alive, log_u, -jnp.inf), prior_weight)
+        log_q = log_p + _sinkhorn(log_p, jnp.where(alive, log_u, -jnp.inf), prior_weight, n_images)
     return jax.nn.softmax(log_q, axis=1)
 
 
-def _sinkhorn(log_p: jax.Array, log_u: jax.Array, prior_weight: float) -> jax.Array:
+def _padding_as(value: float, table: jax.Array, n_images: int | None) -> jax.Array:
+    """The table (N, ...) with `value` in its rows from n_images on."""
+    if n_images is None or n_images == len(table):
+        return table
+    return jnp.where(jnp.arange(len(table))[:, None] < n_images, table, value)
+
+
+def _sinkhorn(log_p: jax.Array, log_u: jax.Array, prior_weight: float, n_images: int | None) -> jax.Array:
     """log v (K,) at the fixed point; 0 where log_u is -inf (a cluster without any probability)."""
     if prior_weight == 0:
         return jnp.zeros_like(log_u)
@@ -105,7 +119,8 @@ def _sinkhorn(log_p: jax.Array, log_u: jax.Array, prior_weight: float) -> jax.Ar
 
     def update(log_v):
         log_row = logsumexp(log_p + log_v, axis=1, keepdims=True)
-        log_column = logsumexp(log_p - log_row, axis=0) - math.log(len(log_p))
+        log_share = _padding_as(-jnp.inf, log_p - log_row, n_images)
+        log_column = logsumexp(log_share, axis=0) - math.log(n_images or len(log_p))
         new = jnp.where(alive, power * (log_u - log_column), 0.0)
         # Q does not change when v is scaled; without this the scale alone takes thousands of rounds to settle.
         return jnp.where(alive, new - jnp.mean(new, where=alive), 0.0)
@@ -123,9 +138,9 @@ def _sinkhorn(log_p: jax.Array, log_u: jax.Array, prior_weight: float) -> jax.Ar
         every t > 0.
         """
         growth = new - log_v
-        own = jnp.sum(jax.nn.softmax(log_p + log_v, axis=1) * growth, axis=1)
-        fastest = jnp.where(jnp.isfinite(log_p), growth, -jnp.inf).max(axis=1)
-        return (fastest - own).max() <= resolution(log_v)
+        own = jnp.sum(jax.nn.softmax(log_p + log_v, axis=1) * growth, axis=1, keepdims=True)
+        fastest = jnp.where(jnp.isfinite(log_p), growth, -jnp.inf).max(axis=1, keepdims=True)
+        return _padding_as(0.0, fastest - own, n_images).max() <= resolution(log_v)
 
     def new_round(carry):
         log_v, _, rounds = carry

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
 
-def random_affine(key: jax.Array, images: jax.Array, amount: float) -> jax.Array:
+def random_affine(
+    key: jax.Array, images: jax.Array, amount: float, first: jax.Array | int = 0, batch_size: int | None = None
+) -> jax.Array:
     """Every image moved, turned, stretched and sheared by an affine change of its own.
 
     A pixel of the result at y, counted from the centre, is the image's at (I + E) y + t, with the four entries of E
@@ -20,11 +22,17 @@ def random_affine(key: jax.Array, images: jax.Array, amount: float) -> jax.Array
         key: a PRNG key; an image's change depends on it and on the image's place in the batch alone.
         images: float (B, H, W, C).
         amount: at least 0, which changes nothing; 0.1 turns by up to 6 degrees and moves by up to a tenth.
+        first: place of the first image, where they are a part of a batch.
+        batch_size: images of the whole batch, where they are a part of it.
 
     Returns:
         float (B, H, W, C).
     """
-    return jax.vmap(_changed)(images, jax.random.uniform(key, (len(images), 2, 3), minval=-amount, maxval=amount))
+    shape = (len(images) if batch_size is None else batch_size, 2, 3)
+    changes = jax.random.uniform(key, shape, minval=-amount, maxval=amount)
+    if batch_size is not None:
+        changes = jax.lax.dynamic_slice_in_dim(changes, first, len(images))
+    return jax.vmap(_changed)(images, changes)
 
 
 def _changed(image: jax.Array, change: jax.Array) -> jax.Array:

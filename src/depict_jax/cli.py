@@ -1,4 +1,4 @@
-"""depict-jax fit | predict | score | report | data. Nothing heavy is imported before it is needed: --help is quick."""
+"""depict-jax fit | predict | score | report | data | doctor. Heavy imports only where used: --help is quick."""
 
 from __future__ import annotations
 
@@ -106,6 +106,8 @@ a Q-step that keeps clusters alive; "paper" is the released code's, and takes ho
     """Write the numbers of every epoch for TensorBoard too, into the run's folder."""
     profile: Annotated[Path | None, left_out("DIR")] = None
     """Folder for traces of the second epoch of every stage, to open at ui.perfetto.dev or with xprof."""
+    devices: Annotated[int | None, left_out("INT")] = None
+    """How many of this machine's devices share the images and each batch; left out, all."""
     sorting: OmitArgPrefixes[_Sorting] = field(default_factory=_Sorting)
     reading: OmitArgPrefixes[_TypedReading] = field(default_factory=_TypedReading)
     settings: OmitArgPrefixes[_Typed] = field(default_factory=_Typed)
@@ -122,10 +124,13 @@ a Q-step that keeps clusters alive; "paper" is the released code's, and takes ho
 
         _keep_compiled()
         from .data import load
+        from .parallel import data_mesh
         from .progress import Display, table_of
         from .runner import Event, run_into_folder
         from .stages import check_job
         from .tensorboard import TensorBoard
+
+        data_mesh(self.devices)  # refuses what is not there before the images are read
 
         console = Console(quiet=self.quiet)
         board = TensorBoard(self.out) if self.tensorboard else None
@@ -155,6 +160,7 @@ a Q-step that keeps clusters alive; "paper" is the released code's, and takes ho
                 self.resume,
                 self.overwrite,
                 watch,
+                devices=self.devices,
                 reading=reading,
                 map_method=self.map,
             )
@@ -176,6 +182,8 @@ class Predict:
     """CSV file to write."""
     overwrite: Flag = False
     """Replace the file if it is there."""
+    devices: Annotated[int | None, left_out("INT")] = None
+    """How many of this machine's devices share the images; left out, all."""
     sorting: OmitArgPrefixes[_Sorting] = field(default_factory=_Sorting)
     reading: OmitArgPrefixes[_TypedReading] = field(default_factory=_TypedReading)
 
@@ -192,7 +200,7 @@ class Predict:
         from .run_folder import Config, write_assignments
 
         console = Console(stderr=True)
-        model = DEPICT.load(self.run)
+        model = DEPICT.load(self.run).set_params(devices=self.devices)
         images = stream(self.source, _as_trained(reading, self.source, Config.read(self.run)), console)
         write_assignments(self.out, map(model.predict_proba, images), True, images.names)
         _list_skipped(console, images.skipped)
@@ -331,8 +339,24 @@ class Data:
             print(f"{row['name']:<14} {what}  {state:<14} {row['origin']}")
 
 
+@dataclass(frozen=True)
+class Doctor:
+    """What JAX runs on here, whether the fast path is on, and one training step checked against numpy's float64."""
+
+    devices: Annotated[int | None, left_out("INT")] = None
+    """How many of this machine's devices share the step that is checked; left out, all."""
+
+    def __call__(self) -> None:
+        """Run it."""
+        _keep_compiled()
+        from .doctor import examine
+
+        for name, finding in examine(self.devices):
+            print(f"{name:<18} {finding}", flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Exit codes: 0 done, 1 the numbers diverged, 2 bad input, 130 interrupted."""
+    """The command line. Exit codes: 0 done, 1 the numbers diverged or are wrong, 2 bad input, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         command = tyro.cli(_commands(_preset_in(words)), args=words, prog="depict-jax", description=_ABOUT)
@@ -365,6 +389,7 @@ def _commands(settings: Settings):
         | Annotated[Score, tyro.conf.subcommand("score")]
         | Annotated[Report, tyro.conf.subcommand("report")]
         | Annotated[Data, tyro.conf.subcommand("data")]
+        | Annotated[Doctor, tyro.conf.subcommand("doctor")]
     )
 
 

@@ -8,26 +8,30 @@ import jax.numpy as jnp
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
-def dropout(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
+def dropout(key: jax.Array, x: jax.Array, rate: float, first: jax.Array | int = 0) -> jax.Array:
     """Entries are zeroed with probability `rate`, the others divided by 1 - rate.
 
     Args:
         key: a PRNG key.
         x: (..., B), batch-last: more images, or padding, change no other image's corruption.
         rate: at least 0 and below 1; met to 1e-5, since an entry gets sixteen random bits.
+        first: place of the first image, where x is a part of a batch.
     """
     if rate == 0:
         return x
     dropped = min(round(rate * 2**16), 2**16 - 1)
-    keep = _sixteen_bits(key, x.size // x.shape[-1], x.shape[-1]).reshape(x.shape) >= dropped
-    return jnp.where(keep, x / (1 - dropped / 2**16), 0.0)
+    keep = _sixteen_bits(key, x.size // x.shape[-1], x.shape[-1], first).reshape(x.shape) >= dropped
+    # divided in float32: bfloat16 would round the rate to 0.4 %
+    return jnp.where(keep, x / jnp.float32(1 - dropped / 2**16), 0.0).astype(x.dtype)
 
 
-def _sixteen_bits(key: jax.Array, entries: int, images: int) -> jax.Array:
-    """Uniform numbers below 2^16 as uint32, (entries, images): a column depends on its number and the key."""
+def _sixteen_bits(key: jax.Array, entries: int, images: int, place: jax.Array | int) -> jax.Array:
+    """Uniform numbers below 2^16 as uint32, (entries, images): a column depends on its place and the key."""
     first, second = jax.random.bits(key, (2,), jnp.uint32)
     blocks = -(-entries // 4)
     block, image = (jax.lax.broadcasted_iota(jnp.uint32, (blocks, images), axis) for axis in (0, 1))
+    if not isinstance(place, int) or place:
+        image = image + jnp.uint32(place)
     words = jax.lax.optimization_barrier(threefry(first, second, block, image))
     return jnp.concatenate([part for word in words for part in (word >> 16, word & 0xFFFF)])[:entries]
 

@@ -19,9 +19,10 @@ from .data import Images, as_pixels
 from .data.images import cut, in_words
 from .data.numbers import SLACK, check_own_shape, plain_white, row_shape, to_uint8
 from .networks import Depict
+from .parallel import data_mesh
 from .reading import Reading
 from .run_folder import Config
-from .settings import Initial, Rule, Settings
+from .settings import Initial, Precision, Rule, Settings
 from .stages import EpochEnd, RunState, check_job, run
 from .training import predict
 
@@ -48,12 +49,15 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         verbose: show progress.
         image_shape: (H, W) or (H, W, C) of flattened images; None for grey squares. Images that are not flattened have
             their own shape, and one that differs from it is refused.
+        devices: how many of this machine's devices share the images and each batch; None for all. The result is the
+            same but for the order of additions.
         initial: see `depict_jax.settings.Settings`, as for all the following.
         rule: the Q-step, "squared", "closed_form" or "exact".
         prior: u over clusters, K positive numbers; None is uniform.
         prior_weight: rho, for rule="exact".
         sharpness: beta, for rule="exact".
         batch_size: images a training step.
+        precision: arithmetic of the training step, "float32" or "bfloat16".
         pretrain_epochs: most epochs of pretraining; None for as many as make 5,000 steps, at least 30.
         warm_epochs: most epochs of the warm start.
         joint_epochs: most epochs of joint training; None for as many as make 1,500 steps, at least 20.
@@ -87,12 +91,14 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         random_state: int | np.random.RandomState | None = 0,
         verbose: bool = False,
         image_shape: tuple[int, ...] | None = None,
+        devices: int | None = None,
         initial: Initial = _default.initial,
         rule: Rule = _default.rule,
         prior: Any = _default.prior,
         prior_weight: float = _default.prior_weight,
         sharpness: float = _default.sharpness,
         batch_size: int = _default.batch_size,
+        precision: Precision = _default.precision,
         pretrain_epochs: int | None = _default.pretrain_epochs,
         warm_epochs: int = _default.warm_epochs,
         joint_epochs: int | None = _default.joint_epochs,
@@ -113,12 +119,14 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         self.random_state = random_state
         self.verbose = verbose
         self.image_shape = image_shape
+        self.devices = devices
         self.initial = initial
         self.rule = rule
         self.prior = prior
         self.prior_weight = prior_weight
         self.sharpness = sharpness
         self.batch_size = batch_size
+        self.precision = precision
         self.pretrain_epochs = pretrain_epochs
         self.warm_epochs = warm_epochs
         self.joint_epochs = joint_epochs
@@ -155,7 +163,7 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         architecture = check_job(pixels, self.n_clusters, settings)
         history = []
         with _display(self.verbose) as show:
-            for event in run(pixels, architecture, settings):
+            for event in run(pixels, architecture, settings, devices=self.devices):
                 show(event)
                 if isinstance(event, EpochEnd):
                     history.append(event.record())
@@ -232,7 +240,7 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
 
     def _settings(self) -> Settings:
         given = self.get_params()
-        for name in ("n_clusters", "verbose", "random_state", "image_shape"):
+        for name in ("n_clusters", "verbose", "random_state", "image_shape", "devices"):
             given.pop(name)
         seed = self.random_state
         if not isinstance(seed, (int, np.integer)):
@@ -282,7 +290,8 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         if (*array.shape[1:], 1)[:3] != image:
             raise ValueError(f"images are {in_words(array.shape[1:])}: expected {in_words(image)}, as trained on")
         known = 255 if self.white_ is None and array.dtype.kind in "iu" else self.white_
-        return predict(Depict(self.architecture_), self._state.train.variables, _pixels(array, _white(array, known)))
+        pixels = _pixels(array, _white(array, known))
+        return predict(Depict(self.architecture_), self._state.train.variables, pixels, data_mesh(self.devices))
 
 
 def _with_shape(X: Any) -> Any:

@@ -18,6 +18,7 @@ def reconstruction_loss(
     layer_weights: Sequence[float],
     mask: jax.Array | None = None,
     stop_gradient: bool = False,
+    count: jax.Array | None = None,
 ) -> jax.Array:
     """L_R = sum over l of lambda_l mean((z^^l - z^l)^2), the mean over samples and units (the paper's eq. 5).
 
@@ -27,6 +28,8 @@ def reconstruction_loss(
         layer_weights: lambda_0 .. lambda_{L-1}; the released code has 1, 0.1, 0.1.
         mask: (B,), 1 for real images and 0 for padding; None counts all.
         stop_gradient: hold the clean targets fixed. The released code lets the gradient flow through them.
+        count: what the sum over images is divided by, where these are one device's share of them; None for the number
+            that mask marks.
 
     Returns:
         A float scalar.
@@ -44,22 +47,25 @@ def reconstruction_loss(
         if stop_gradient:
             z = jax.lax.stop_gradient(z)
         squared_error = jnp.square(z_decoded - z)
-        total += weight * _mean_over_images(squared_error.reshape(-1, z.shape[-1]).mean(axis=0), mask)
+        total += weight * _mean_over_images(squared_error.reshape(-1, z.shape[-1]).mean(axis=0), mask, count)
     return total
 
 
-def cross_entropy(targets: jax.Array, logits: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+def cross_entropy(
+    targets: jax.Array, logits: jax.Array, mask: jax.Array | None = None, count: jax.Array | None = None
+) -> jax.Array:
     """-(1/N) sum_ik q_ik log p~_ik, L_E with Q held fixed (the paper's eq. 9), p~ = softmax(logits).
 
     Args:
         targets: Q, (B, K), rows that sum to 1.
         logits: the noisy pathway's head before the soft-max, (B, K).
         mask: (B,), 1 for real images and 0 for padding; None counts all.
+        count: as in `reconstruction_loss`.
 
     Returns:
         A float scalar, in nats.
     """
-    return _mean_over_images(-jnp.sum(targets * jax.nn.log_softmax(logits), axis=1), mask)
+    return _mean_over_images(-jnp.sum(targets * jax.nn.log_softmax(logits), axis=1), mask, count)
 
 
 def clustering_objective(
@@ -89,5 +95,7 @@ def clustering_objective(
     return rel_entr(q, p).sum(axis=1).mean() + prior_weight * rel_entr(q.mean(axis=0), u).sum()
 
 
-def _mean_over_images(values: jax.Array, mask: jax.Array | None) -> jax.Array:
-    return values.mean() if mask is None else (values * mask).sum() / mask.sum()
+def _mean_over_images(values: jax.Array, mask: jax.Array | None, count: jax.Array | None) -> jax.Array:
+    if mask is None:
+        return values.mean()
+    return (values * mask).sum() / (mask.sum() if count is None else count)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from jax.sharding import Mesh
 
 from . import run_folder
 from .architecture import Architecture
@@ -13,6 +14,7 @@ from .checkpoints import Checkpoints
 from .data import Images
 from .metrics import scores
 from .networks import Depict
+from .parallel import data_mesh
 from .reading import Reading
 from .run_folder import Config
 from .settings import Map, Settings
@@ -33,6 +35,7 @@ def run_into_folder(
     resume: bool = False,
     overwrite: bool = False,
     watch: Callable[[Event], None] = lambda event: None,
+    devices: int | None = None,
     reading: Reading | None = None,
     map_method: Map = "pca",
 ) -> Scores:
@@ -46,6 +49,7 @@ def run_into_folder(
         resume: go on from the folder's newest checkpoint, if it has one.
         overwrite: replace the run that the folder holds.
         watch: called with each event, before it is saved.
+        devices: see `stages.run`; a run may be resumed with another number of them.
         reading: how the images were read, for config.json.
         map_method: how the report lays the embedding out beside PCA.
 
@@ -57,6 +61,7 @@ def run_into_folder(
         DivergedError: naming the stage, the epoch and the last good checkpoint.
     """
     config = Config(images.source, images.content_hash, len(images.pixels), architecture, settings, reading)
+    mesh = data_mesh(devices)  # refuses what is not there before the folder is touched
     run_folder.claim(folder, config, resume, overwrite)
     with Checkpoints(folder / run_folder.CHECKPOINTS) as saved:
         state = saved.restore(lambda: initial_state(architecture, settings, len(images.pixels)))
@@ -66,14 +71,14 @@ def run_into_folder(
         run_folder.keep_metrics(folder, _known(run_folder.read_metrics(folder), state))
         unsaved = 0.0
         try:
-            for event in run(images.pixels, architecture, settings, state):
+            for event in run(images.pixels, architecture, settings, state, devices):
                 watch(event)
                 state = event.state
                 if isinstance(event, EpochEnd):
                     run_folder.append_metrics(folder, event.record())
                     unsaved += event.seconds
                 elif images.labels is not None:
-                    answer = answer_after(event.stage, event.state, images, architecture, settings)
+                    answer = answer_after(event.stage, event.state, images, architecture, settings, mesh)
                     found[event.stage] = scores(images.labels, answer)
                     run_folder.write_json(folder / run_folder.SCORES, found)
                 if isinstance(event, StageEnd) or unsaved > SECONDS_BETWEEN_SAVES:
@@ -93,7 +98,12 @@ def run_into_folder(
 
 
 def answer_after(
-    stage: str, state: RunState, images: Images, architecture: Architecture, settings: Settings
+    stage: str,
+    state: RunState,
+    images: Images,
+    architecture: Architecture,
+    settings: Settings,
+    mesh: Mesh | None = None,
 ) -> np.ndarray:
     """The clusters (N,) that a stage's end would answer if it were the last; after pretraining, k-means' on embeddings.
 
@@ -103,9 +113,10 @@ def answer_after(
         images: what is clustered; their labels are not read.
         architecture: the network.
         settings: the hyperparameters.
+        mesh: of the devices that share the images, see `parallel`; None for one.
     """
     if stage == "pretrain":
-        embeddings, _ = predict(Depict(architecture), state.train.variables, images.pixels)
+        embeddings, _ = predict(Depict(architecture), state.train.variables, images.pixels, mesh)
         return kmeans(embeddings, architecture.n_clusters, settings)
     return state.assignment if stage == "initial" else np.asarray(state.p).argmax(axis=1)
 

@@ -13,6 +13,7 @@ from .reading import left_out
 
 Initial = Literal["acpic", "kmeans"]
 Rule = Literal["closed_form", "exact", "squared"]
+Precision = Literal["float32", "bfloat16"]
 Preset = Literal["default", "best", "paper"]
 Map = Literal["pca", "tsne", "umap"]  # how a report lays the embedding out; no setting of the training
 
@@ -61,6 +62,8 @@ class Settings:
     """The same seed gives the same result, bit for bit, on the same kind of machine."""
     batch_size: int = 100
     """Images a training step."""
+    precision: Precision = "float32"
+    """Arithmetic of the training step; with bfloat16, weights, losses and predictions stay float32."""
     pretrain_epochs: Annotated[int | None, left_out("INT")] = None
     """Most epochs of pretraining the autoencoder; left out, as many as make 5,000 steps, at least 30."""
     warm_epochs: int = 5
@@ -106,6 +109,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.initial not in get_args(Initial):
             raise ValueError(f"initial is {self.initial!r}: expected one of {', '.join(get_args(Initial))}")
+        if self.precision not in get_args(Precision):
+            raise ValueError(f"precision is {self.precision!r}: expected one of {', '.join(get_args(Precision))}")
         for name, least in _INTEGERS.items():
             value = getattr(self, name)
             if value is None and name in ("pretrain_epochs", "joint_epochs"):

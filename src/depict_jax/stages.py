@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
@@ -25,6 +26,7 @@ from .architecture import Architecture
 from .assignments import checked_prior, target_distribution
 from .metrics import indicators
 from .networks import Depict
+from .parallel import data_mesh, gather, replicate, share
 from .settings import Settings
 from .training import (
     Loss,
@@ -145,7 +147,11 @@ def _initial_variables(model: Depict, key: jax.Array) -> Variables:
 
 
 def run(
-    pixels: np.ndarray, architecture: Architecture, settings: Settings, state: RunState | None = None
+    pixels: np.ndarray,
+    architecture: Architecture,
+    settings: Settings,
+    state: RunState | None = None,
+    devices: int | None = None,
 ) -> Iterator[EpochEnd | StageEnd]:
     """Train, from the beginning or from `state`, one event after each epoch and each stage.
 
@@ -154,14 +160,17 @@ def run(
         architecture: the network for such images.
         settings: the hyperparameters.
         state: one that an earlier, equal run handed out.
+        devices: how many of this machine's devices share images and batches; None for all. The result is the same but
+            for the order of additions.
 
     Raises:
-        ValueError: embeddings that the initial assignment cannot split into K clusters; a prior of the wrong length.
+        ValueError: embeddings that the initial assignment cannot split into K clusters; a prior of the wrong length;
+            more devices than there are.
         DivergedError: a loss or gradient that is NaN or infinite, naming stage, epoch and batch; predictions that are.
     """
     checked_prior(settings.prior, architecture.n_clusters)
     state = initial_state(architecture, settings, len(pixels)) if state is None else state
-    trainer = _Trainer(pixels, architecture, settings)
+    trainer = _Trainer(pixels, architecture, settings, data_mesh(devices))
     while state.stage != FINISHED:
         start = time.perf_counter()
         stage = int(state.stage)
@@ -188,13 +197,17 @@ def run(
 
 
 class _Trainer:
-    """What stays the same through a run: the images on the device, the split, each stage's loss and limits."""
+    """What stays the same through a run: the images on the devices, the split, each stage's loss and limits."""
 
-    def __init__(self, pixels: np.ndarray, architecture: Architecture, settings: Settings):
+    def __init__(self, pixels: np.ndarray, architecture: Architecture, settings: Settings, mesh: Mesh | None = None):
         self.pixels = pixels
-        self.on_device = jnp.asarray(pixels)
+        self.mesh = mesh
+        self.on_device = share(pixels, mesh)
+        padded = len(self.on_device) > len(pixels)
+        self.images = share(np.ones((len(pixels), 1), bool), mesh) if padded else None  # False for padding
         self.settings = settings
         self.model = Depict(architecture)
+        self.trained = Depict(architecture, settings.precision)  # the same weights, in a training step
         self.prior = None if settings.prior is None else np.asarray(settings.prior)
         weights = (1.0, *(settings.hidden_weight,) * len(architecture.convolutions))
         autoencoder = Loss(weights, 0.0, settings.stop_gradient)
@@ -205,7 +218,7 @@ class _Trainer:
         self.members = {PRETRAIN: rest, WARM: rest, JOINT: np.arange(len(pixels), dtype=np.int32)}
         self.steps = {stage: steps_per_epoch(len(of), settings.batch_size) for stage, of in self.members.items()}
         pretrain, joint = settings.stage_epochs(self.steps[PRETRAIN], self.steps[JOINT])
-        self._latest: tuple[jax.Array | None, jax.Array] = (None, jnp.zeros(()))  # P and its Q
+        self._latest: tuple[ArrayLike | None, jax.Array] = (None, jnp.zeros(()))  # P and its Q
         self.limits = {PRETRAIN: pretrain, INITIAL: 0, WARM: settings.warm_epochs, JOINT: joint}
 
     def is_over(self, state: RunState) -> bool:
@@ -223,9 +236,9 @@ class _Trainer:
         stage, epoch, members = int(state.stage), int(state.epoch), self.members[int(state.stage)]
         targets = self.targets(state)
         result = train_epoch(
-            self.model,
+            self.trained,
             self.losses[stage],
-            state.train,
+            replicate(state.train, self.mesh),
             self.on_device,
             targets,
             members,
@@ -233,7 +246,9 @@ class _Trainer:
             _key(self.settings, stage, epoch + 1),
             batch_size=self.settings.batch_size,
             affine=self.settings.affine,
+            mesh=self.mesh,
         )
+        p = gather(result.p, len(self.pixels), self.mesh)
         losses = {name: float(value) for name, value in result.losses.items()}
         finite = np.asarray(result.finite)
         if not finite.all():
@@ -241,16 +256,16 @@ class _Trainer:
             raise DivergedError(f"a loss or gradient became NaN or infinite in {where}")
         variables = result.state.variables
         if stage == PRETRAIN:
-            score = validation_loss(self.model, self.losses[stage], variables, self.pixels[self.held_out])
+            score = validation_loss(self.model, self.losses[stage], variables, self.pixels[self.held_out], self.mesh)
             losses["validation"] = score
         elif stage == WARM:
-            held_out = predict(self.model, variables, self.pixels[self.held_out])[1].argmax(axis=1)
+            held_out = predict(self.model, variables, self.pixels[self.held_out], self.mesh)[1].argmax(axis=1)
             agreement = float(normalized_mutual_info_score(state.assignment[self.held_out], held_out))
             score, losses["agreement"] = -agreement, agreement
         else:
-            score = float(jnp.square(self.q_step(result.p) - targets).mean())
+            score = float(jnp.square(self.q_step(p) - targets).mean(where=self.images))
             losses["target_change"] = score
-        state = state._replace(epoch=np.int32(epoch + 1), train=result.state, p=result.p)
+        state = state._replace(epoch=np.int32(epoch + 1), train=result.state, p=p)
         if stage == JOINT:
             return state._replace(best_score=np.float32(score)), losses, members
         if score < state.best_score:
@@ -277,19 +292,21 @@ class _Trainer:
     def targets(self, state: RunState) -> jax.Array:
         """Q for the next epoch: the initial assignment's one-hot rows in the warm start, the Q-step's after it."""
         if state.stage == WARM:
-            return jax.nn.one_hot(state.assignment, state.p.shape[1])
-        return self.q_step(state.p) if state.stage == JOINT else state.p
+            return share(jax.nn.one_hot(state.assignment, state.p.shape[1]), self.mesh)
+        return self.q_step(state.p) if state.stage == JOINT else share(state.p, self.mesh)
 
-    def q_step(self, p: jax.Array) -> jax.Array:
+    def q_step(self, p: ArrayLike) -> jax.Array:
         """Q from the clean predictions, by the settings' rule; kept, since the next epoch asks for it again."""
         if self._latest[0] is not p:
             s = self.settings
-            self._latest = (p, target_distribution(p, self.prior, s.rule, s.prior_weight, s.sharpness))
+            shares = share(p, self.mesh)
+            q = target_distribution(shares, self.prior, s.rule, s.prior_weight, s.sharpness, len(self.pixels))
+            self._latest = (p, q)
         return self._latest[1]
 
     def predictions(self, variables: Variables) -> tuple[np.ndarray, np.ndarray]:
         """Clean embeddings and probabilities of every image."""
-        embeddings, p = predict(self.model, variables, self.pixels)
+        embeddings, p = predict(self.model, variables, self.pixels, self.mesh)
         if not np.isfinite(p).all():  # of weights that the last step before took too far, though its loss was finite
             raise DivergedError("the network's predictions became NaN or infinite after a stage's last step")
         return embeddings, p

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, PartitionSpec
 from jax.tree_util import keystr
 
+from . import parallel
 from .augmentation import random_affine
 from .networks import Depict, Pathways
 from .objectives import cross_entropy, reconstruction_loss
@@ -25,6 +27,8 @@ CHUNK = 100
 # The embedding of a 32 x 32 image has WIDE inputs; with n, more than that, its rate is at most WIDE_RATE (WIDE / n)^2.
 # Measured at 48, 64 and 96 pixels a side, where the full rate saturates all units for good.
 WIDE, WIDE_RATE = 4050, 1e-3
+# Of float32 products, on purpose: else a GPU would round their factors to TF32's 10 bits and a TPU to bfloat16's 7.
+PRODUCTS = "float32"
 
 optimiser = optax.scale_by_adam()
 
@@ -54,15 +58,22 @@ class Loss:
     stop_gradient: bool = False
 
     def __call__(
-        self, pathways: Pathways, targets: jax.Array, mask: jax.Array | None = None
+        self,
+        pathways: Pathways,
+        targets: jax.Array,
+        mask: jax.Array | None = None,
+        count: jax.Array | None = None,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The total and its parts, means over the images that `mask` (B,) marks with 1; targets are Q, (B, K)."""
+        """The total and its parts, means over the images that `mask` (B,) marks with 1; targets are Q, (B, K).
+
+        With `count`, sums over those images divided by it: a device's share of a batch of so many.
+        """
         reconstruction = reconstruction_loss(
-            pathways.reconstructions, pathways.clean, self.layer_weights, mask, self.stop_gradient
+            pathways.reconstructions, pathways.clean, self.layer_weights, mask, self.stop_gradient, count
         )
         if not self.clustering_weight:
             return reconstruction, {"loss": reconstruction, "reconstruction": reconstruction}
-        clustering = cross_entropy(targets, pathways.noisy_logits, mask)
+        clustering = cross_entropy(targets, pathways.noisy_logits, mask, count)
         total = reconstruction + self.clustering_weight * clustering
         return total, {"loss": total, "reconstruction": reconstruction, "cross_entropy": clustering}
 
@@ -87,6 +98,8 @@ def train_step(
     learning_rate: jax.Array,
     key: jax.Array,
     affine: float = 0.0,
+    axis: str | None = None,
+    count: jax.Array | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array], jax.Array]:
     """One Adam step on a batch.
 
@@ -101,22 +114,33 @@ def train_step(
         key: for the corruption.
         affine: how far the noisy pathway's images are changed, see `random_affine`. What is reconstructed, and p, are
             the unchanged images'.
+        axis: inside shard_map, the mesh axis over which the batch is shared out: images, targets, mask and p are then
+            this device's part, state and losses the same on all.
+        count: with `axis`, the images of the whole batch without its padding.
 
     Returns:
         The new state, the losses before the update, and p (B, K), the clean predictions before the update.
     """
 
+    variables, first, batch_size = state.variables, 0, None
+    if axis is not None:
+        variables = jax.lax.pcast(variables, axis, to="varying")  # each device's own gradient, to be added up below
+        first, batch_size = parallel.first_row(images, axis), jax.lax.axis_size(axis) * len(images)
     changed = None
     if affine:
         key, affine_key = jax.random.split(key)
-        changed = random_affine(affine_key, images, affine)
+        with jax.default_matmul_precision(PRODUCTS):
+            changed = random_affine(affine_key, images, affine, first, batch_size)
 
     def objective(variables: Variables) -> tuple[jax.Array, tuple[dict[str, jax.Array], jax.Array]]:
-        pathways = cast(Pathways, model.apply(variables, images, changed=changed, rngs={"dropout": key}))
-        total, parts = loss(pathways, targets, mask)
+        pathways = model.apply(variables, images, changed=changed, first=first, rngs={"dropout": key})
+        total, parts = loss(cast(Pathways, pathways), targets, mask, count)
         return total, (parts, pathways.logits)
 
-    gradients, (parts, logits) = jax.grad(objective, has_aux=True)(state.variables)
+    with jax.default_matmul_precision(PRODUCTS):
+        gradients, (parts, logits) = jax.grad(objective, has_aux=True)(variables)
+    if axis is not None:
+        gradients, parts = jax.lax.psum((gradients, parts), axis)
     updates, optimiser_state = optimiser.update(gradients, state.optimiser_state)
     variables = jax.tree_util.tree_map_with_path(partial(_moved, learning_rate), state.variables, updates)
     return TrainState(variables, optimiser_state), parts, jax.nn.softmax(logits)
@@ -148,7 +172,7 @@ def steps_per_epoch(n_images: int, batch_size: int) -> int:
     return -(-n_images // batch_size)
 
 
-@partial(jax.jit, static_argnames=("model", "loss", "batch_size", "affine"), donate_argnames=("state",))
+@partial(jax.jit, static_argnames=("model", "loss", "batch_size", "affine", "mesh"), donate_argnames=("state",))
 def train_epoch(
     model: Depict,
     loss: Loss,
@@ -161,6 +185,7 @@ def train_epoch(
     *,
     batch_size: int,
     affine: float = 0.0,
+    mesh: Mesh | None = None,
 ) -> Epoch:
     """One pass over the images that `members` lists, shuffled, as a single device call.
 
@@ -175,64 +200,146 @@ def train_epoch(
         key: for the order and the corruption.
         batch_size: images a step; the last batch is padded, and the padding masked out of loss and gradient.
         affine: see `train_step`.
+        mesh: devices over which pixels, targets, every batch and p are shared out, see `parallel`; None for one.
     """
-    n_images, n_steps = len(pixels), steps_per_epoch(len(members), batch_size)
-    order_key, noise_key = jax.random.split(key)
-    padding = n_steps * batch_size - len(members)
-    order = jnp.pad(jax.random.permutation(order_key, members), (0, padding), constant_values=n_images)
-    batches = order.reshape(n_steps, batch_size)
+    if mesh is None:
+        batches, keys = _batches(members, len(pixels), batch_size, key)
 
-    def step(state, batch):
-        indices, learning_rate, key = batch
-        mask = (indices < n_images).astype(jnp.float32)
-        images = scale(pixels.at[indices].get(mode="clip"))
-        state, parts, p = train_step(
-            model, loss, state, images, targets.at[indices].get(mode="clip"), mask, learning_rate, key, affine
-        )
-        finite = is_finite(state, parts["loss"])
-        return state, ({name: value * mask.sum() for name, value in parts.items()}, p, finite)
+        def step(state, batch):
+            indices, learning_rate, key = batch
+            mask = (indices < len(pixels)).astype(jnp.float32)
+            images = scale(pixels.at[indices].get(mode="clip"))
+            state, parts, p = train_step(
+                model, loss, state, images, targets.at[indices].get(mode="clip"), mask, learning_rate, key, affine
+            )
+            finite = is_finite(state, parts["loss"])
+            return state, ({name: value * mask.sum() for name, value in parts.items()}, p, finite)
 
-    state, (sums, p, finite) = jax.lax.scan(
-        step, state, (batches, learning_rates, jax.random.split(noise_key, n_steps))
-    )
-    collected = jnp.zeros((n_images, p.shape[-1])).at[order].set(p.reshape(len(order), -1), mode="drop")
+        state, (sums, p, finite) = jax.lax.scan(step, state, (batches, learning_rates, keys))
+        rows = p.reshape(batches.size, -1)
+        collected = jnp.zeros((len(pixels), p.shape[-1])).at[batches.reshape(-1)].set(rows, mode="drop")
+    else:
+        shared, whole = parallel.SHARED, parallel.WHOLE
+        state, sums, collected, finite = jax.shard_map(
+            partial(_shared_epoch, model, loss, batch_size=batch_size, affine=affine),
+            mesh=mesh,
+            in_specs=(whole, shared, shared, whole, whole, whole),
+            out_specs=(whole, whole, shared, whole),
+        )(state, pixels, targets, members, learning_rates, key)
     return Epoch(state, {name: values.sum() / len(members) for name, values in sums.items()}, collected, finite)
 
 
-@partial(jax.jit, static_argnames=("model", "loss"))
-def _validation_sum(model, loss, variables, pixels, mask):
-    pathways = model.apply(variables, scale(pixels), noisy=False)
-    return loss(pathways, None, mask)[0] * mask.sum()
+def _batches(members: jax.Array, n_images: int, batch_size: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """An epoch's shuffled batches, (steps, batch_size) with `n_images` as padding, and a key for each step."""
+    n_steps = steps_per_epoch(len(members), batch_size)
+    order_key, noise_key = jax.random.split(key)
+    padding = n_steps * batch_size - len(members)
+    order = jnp.pad(jax.random.permutation(order_key, members), (0, padding), constant_values=n_images)
+    return order.reshape(n_steps, batch_size), jax.random.split(noise_key, n_steps)
 
 
-def validation_loss(model: Depict, loss: Loss, variables: Variables, pixels: np.ndarray) -> float:
-    """The autoencoder's loss without corruption, mean over uint8 pixels (N, H, W, C)."""
+def _shared_epoch(
+    model: Depict,
+    loss: Loss,
+    state: TrainState,
+    pixels: jax.Array,
+    targets: jax.Array,
+    members: jax.Array,
+    learning_rates: jax.Array,
+    key: jax.Array,
+    *,
+    batch_size: int,
+    affine: float,
+) -> tuple[TrainState, dict[str, jax.Array], jax.Array, jax.Array]:
+    """One device's part of `train_epoch`, inside shard_map: state, sums of losses by step, its rows of p, `finite`.
+
+    All devices shuffle alike, so that the batches are one device's; each gets its part of a batch from the others.
+    """
+    axis = parallel.AXIS
+    n_devices = jax.lax.axis_size(axis)
+    n_images = n_devices * len(pixels)  # with what pads the last shares: beyond every member
+    batches, keys = _batches(members, n_images, batch_size, key)
+    batches = jnp.pad(batches, ((0, 0), (0, -batch_size % n_devices)), constant_values=n_images)
+
+    def step(carry, batch):
+        state, collected = carry
+        indices, learning_rate, key = batch
+        mine = indices.reshape(n_devices, -1)[jax.lax.axis_index(axis)]
+        mask = (mine < n_images).astype(jnp.float32)
+        images = scale(parallel.fetch(pixels, indices, axis))
+        q = parallel.fetch(targets, indices, axis)
+        count = (indices < n_images).sum()
+        state, parts, p = train_step(model, loss, state, images, q, mask, learning_rate, key, affine, axis, count)
+        sums = {name: value * count for name, value in parts.items()}
+        return (state, parallel.store(collected, indices, p, axis)), (sums, is_finite(state, parts["loss"]))
+
+    empty = jax.lax.pcast(jnp.zeros(targets.shape), axis, to="varying")
+    (state, collected), (sums, finite) = jax.lax.scan(step, (state, empty), (batches, learning_rates, keys))
+    return state, sums, collected, finite
+
+
+@partial(jax.jit, static_argnames=("model", "loss", "mesh"))
+def _validation_sum(model, loss, variables, pixels, mask, mesh):
+    def of_chunk(variables, pixels, mask):
+        pathways = model.apply(variables, scale(pixels), noisy=False)
+        count = jnp.maximum(mask.sum(), 1)  # a device's share may be all padding
+        total = loss(pathways, None, mask, count)[0] * count
+        return total if mesh is None else jax.lax.psum(total, parallel.AXIS)
+
+    with jax.default_matmul_precision(PRODUCTS):
+        return _on_shares(of_chunk, mesh, parallel.WHOLE, 2)(variables, pixels, mask)
+
+
+def validation_loss(
+    model: Depict, loss: Loss, variables: Variables, pixels: np.ndarray, mesh: Mesh | None = None
+) -> float:
+    """The autoencoder's loss without corruption, mean over uint8 pixels (N, H, W, C), which a mesh's devices share."""
     total = sum(
-        float(_validation_sum(model, loss, variables, chunk, (np.arange(len(chunk)) < n).astype(np.float32)))
-        for chunk, n in _chunks(pixels)
+        float(_validation_sum(model, loss, variables, chunk, (np.arange(len(chunk)) < n).astype(np.float32), mesh))
+        for chunk, n in _chunks(pixels, mesh)
     )
     return total / len(pixels)
 
 
-@partial(jax.jit, static_argnames=("model",))
-def _predict_chunk(model, variables, pixels):
-    return model.apply(variables, scale(pixels), method="predict")
+@partial(jax.jit, static_argnames=("model", "mesh"))
+def _predict_chunk(model, variables, pixels, mesh):
+    def of_chunk(variables, pixels):
+        return model.apply(variables, scale(pixels), method="predict")
+
+    with jax.default_matmul_precision(PRODUCTS):
+        return _on_shares(of_chunk, mesh, parallel.SHARED, 1)(variables, pixels)
 
 
-def predict(model: Depict, variables: Variables, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Clean embeddings and probabilities, float32 (N, K) each, of uint8 pixels (N, H, W, C)."""
+def predict(
+    model: Depict, variables: Variables, pixels: np.ndarray, mesh: Mesh | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clean embeddings and probabilities, float32 (N, K) each, of uint8 pixels (N, H, W, C).
+
+    With a mesh its devices share the images; each computes what one alone would, to the same bits.
+    """
     found = [
-        [np.asarray(array)[:n] for array in _predict_chunk(model, variables, chunk)] for chunk, n in _chunks(pixels)
+        [np.asarray(array)[:n] for array in _predict_chunk(model, variables, chunk, mesh)]
+        for chunk, n in _chunks(pixels, mesh)
     ]
     embeddings, p = zip(*found, strict=True)
     return np.concatenate(embeddings), np.concatenate(p)
 
 
-def _chunks(pixels: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-    """Pieces of CHUNK images with the number of real ones; the last piece is padded."""
-    for start in range(0, len(pixels), CHUNK):
-        chunk = pixels[start : start + CHUNK]
-        padding = CHUNK - len(chunk)
+def _on_shares(function: Callable, mesh: Mesh | None, gives: PartitionSpec, n_tables: int) -> Callable:
+    """`function(variables, *tables)` on every device's share of the tables; itself without a mesh."""
+    if mesh is None:
+        return function
+    return jax.shard_map(
+        function, mesh=mesh, in_specs=(parallel.WHOLE, *(parallel.SHARED,) * n_tables), out_specs=gives
+    )
+
+
+def _chunks(pixels: np.ndarray, mesh: Mesh | None) -> Iterator[tuple[np.ndarray, int]]:
+    """Pieces of CHUNK images a device with the number of real ones; the last piece is padded."""
+    size = CHUNK if mesh is None else CHUNK * mesh.size
+    for start in range(0, len(pixels), size):
+        chunk = pixels[start : start + size]
+        padding = size - len(chunk)
         yield (np.pad(chunk, ((0, padding), (0, 0), (0, 0), (0, 0))) if padding else chunk), len(chunk)
 
 
