@@ -11,6 +11,7 @@ import many_devices
 import numpy as np
 import pytest
 
+from depict_jax.cli import main
 from depict_jax.parallel import data_mesh, gather, replicate, share
 
 COLLECTIVE = re.compile(r"= (.+?) (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
@@ -126,6 +127,14 @@ def test_all_stages_on_all_digits_end_alike_on_1_2_4_and_8_devices(tmp_path):
 def test_devices_that_are_not_there_are_refused(devices, said):
     with pytest.raises(ValueError, match=said):
         data_mesh(devices)
+
+
+def test_the_command_line_refuses_devices_before_anything_is_read(tmp_path, capsys):
+    for words in (["fit", "none.npz", "--clusters", "3"], ["doctor"]):
+        out = ["--out", str(tmp_path / "run")] if words[0] == "fit" else []
+        assert main([*words, *out, "--devices", "3"]) == 2
+        assert "devices is 3: JAX finds 1 (cpu) here; expected 1 to 1" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("devices", [True, 1.0, "1"])

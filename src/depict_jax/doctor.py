@@ -126,7 +126,7 @@ def fast_path(mesh: Mesh | None) -> Fast:
         state = jax.block_until_ready(step(state, *data)).state
         rounds += 1
     speed = rounds * BATCH / (time.perf_counter() - start)
-    program = step.as_text()
+    program = step.as_text() or ""
     convolutions = program.count(" convolution(") + program.count("__cudnn$conv")
     return Fast(convolutions, program.count(" dot(") + program.count("__cublas$"), speed)
 
@@ -189,7 +189,7 @@ def numpy_objective(
     """
     encoder, decoder, head = (parameters[name] for name in ("encoder", "decoder", "head"))
     strides_and_pads = [(c.stride, c.pad) for c in architecture.convolutions]
-    clean = [(np.float64(pixels) - 127.5) / 127.5]
+    clean = [(pixels.astype(np.float64) - 127.5) / 127.5]
     for n, (stride, pad) in enumerate(strides_and_pads, start=1):
         z = _convolved(clean[-1], encoder[f"conv{n}_kernel"], stride, pad) + encoder[f"conv{n}_bias"]
         clean.append(np.where(z > 0, z, 0.01 * z))

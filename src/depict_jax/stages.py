@@ -57,7 +57,7 @@ class RunState(NamedTuple):
     assignment: np.ndarray  # (N,) int32, the initial assignment
     # (N, K) clean predictions that the next Q comes from, of the final weights once finished; zeros for what a warm
     # epoch holds out
-    p: jax.Array
+    p: jax.Array | np.ndarray
 
 
 class EpochEnd(NamedTuple):

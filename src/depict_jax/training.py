@@ -122,7 +122,9 @@ def train_step(
         The new state, the losses before the update, and p (B, K), the clean predictions before the update.
     """
 
-    variables, first, batch_size = state.variables, 0, None
+    variables = state.variables
+    first: jax.Array | int = 0
+    batch_size = None
     if axis is not None:
         variables = jax.lax.pcast(variables, axis, to="varying")  # each device's own gradient, to be added up below
         first, batch_size = parallel.first_row(images, axis), jax.lax.axis_size(axis) * len(images)
@@ -133,8 +135,8 @@ def train_step(
             changed = random_affine(affine_key, images, affine, first, batch_size)
 
     def objective(variables: Variables) -> tuple[jax.Array, tuple[dict[str, jax.Array], jax.Array]]:
-        pathways = model.apply(variables, images, changed=changed, first=first, rngs={"dropout": key})
-        total, parts = loss(cast(Pathways, pathways), targets, mask, count)
+        pathways = cast(Pathways, model.apply(variables, images, changed=changed, first=first, rngs={"dropout": key}))
+        total, parts = loss(pathways, targets, mask, count)
         return total, (parts, pathways.logits)
 
     with jax.default_matmul_precision(PRODUCTS):
