@@ -89,9 +89,16 @@ Q_STEPS: dict[str, dict[str, Any]] = {
 class FrozenFeatures(Depict):
     """DEPICT's network with a head that learns and an encoder that does not; nothing is decoded."""
 
-    def __call__(self, images: jax.Array, noisy: bool = True, changed: jax.Array | None = None) -> Pathways:
+    def __call__(
+        self,
+        images: jax.Array,
+        noisy: bool = True,
+        changed: jax.Array | None = None,
+        first: jax.Array | int = 0,
+    ) -> Pathways:
         """The clean and noisy embeddings without gradient, and the head's logits on them."""
-        noisy_embedding = jax.lax.stop_gradient(self.encoder(images if changed is None else changed, noisy)[-1])
+        seen = images if changed is None else changed
+        noisy_embedding = jax.lax.stop_gradient(self.encoder(seen, noisy, first)[-1])
         embedding = jax.lax.stop_gradient(self.encoder(images, False)[-1])
         return Pathways(noisy_embedding, self.head(noisy_embedding), (), (embedding,), self.head(embedding))
 
