@@ -15,7 +15,8 @@ from depict_jax.settings import Settings
 from docs.hooks import ELSEWHERE, PROJECT, commands, modules, parsers, presets, sentences
 
 WRITTEN = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
-OTHERS = {"--xla_dump_to", "--logdir"}  # options of other programs
+# options of other programs
+OTHERS = {"--xla_dump_to", "--xla_force_host_platform_device_count", "--logdir"}
 FENCE = re.compile(r"^( *)(<!-- runs -->\n)?(?: *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 documents = pytest.mark.parametrize("path", WRITTEN, ids=lambda path: str(path.relative_to(PROJECT)))
