@@ -44,6 +44,7 @@ READ_BY = {
 _APART = (
     "cli",
     "estimator",
+    "health",
     "progress",
     "profiling",
     "reference",

@@ -142,7 +142,8 @@ def test_an_unfinished_run_is_not_loaded(digits, tmp_path):
 
     settings = Settings()
     architecture = check_job(digits[0], 10, settings)
-    claim(tmp_path / "run", Config("x", "", 205, architecture, settings), resume=False, overwrite=False)
+    with claim(tmp_path / "run", Config("x", "", 205, architecture, settings), resume=False, overwrite=False):
+        pass
     with pytest.raises(ValueError, match="not finished"):
         DEPICT.load(tmp_path / "run")
     with Checkpoints(tmp_path / "run" / "checkpoints") as saved:

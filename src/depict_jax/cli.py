@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -123,6 +125,7 @@ a Q-step that keeps clusters alive; "paper" is the released code's, and takes ho
         from rich.console import Console
 
         _keep_compiled()
+        _one_sentence_only()
         from .data import load
         from .parallel import data_mesh
         from .progress import Display, table_of
@@ -195,6 +198,7 @@ class Predict:
         from rich.console import Console
 
         _keep_compiled()
+        _one_sentence_only()
         from .data import stream
         from .estimator import DEPICT
         from .run_folder import Config, write_assignments
@@ -223,6 +227,7 @@ class Score:
         from rich.console import Console
 
         _keep_compiled()
+        _one_sentence_only()
         from .data import load
         from .estimator import DEPICT
         from .metrics import scores
@@ -356,8 +361,10 @@ class Doctor:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Exit codes: 0 done, 1 the numbers diverged or are wrong, 2 bad input, 130 interrupted."""
+    """Exit codes: 0 done, 1 the numbers diverged or are wrong, 2 bad input, 130 interrupted, 143 by SIGTERM."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    in_main_thread = threading.current_thread() is threading.main_thread()  # elsewhere signals cannot be handled
+    before = signal.signal(signal.SIGTERM, _terminate) if in_main_thread else None
     try:
         command = tyro.cli(_commands(_preset_in(words)), args=words, prog="depict-jax", description=_ABOUT)
         with warnings.catch_warnings():
@@ -370,10 +377,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, 2)
     except FloatingPointError as error:
         return _fail(error, 1)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         hint = "; the same command with --resume goes on from the newest checkpoint" if words[:1] == ["fit"] else ""
-        return _fail(f"interrupted{hint}", 130)
+        return _fail(f"interrupted{hint}", 143 if isinstance(stop, _Terminated) else 130)
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, before)
     return 0
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: what a cluster's scheduler sends before it takes the machine away."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
 
 
 _ABOUT = "Group unlabelled images by what they show."
@@ -467,6 +485,13 @@ def _keep_compiled() -> None:
     if jax.config.values["jax_compilation_cache_dir"] is None:  # the user's JAX_COMPILATION_CACHE_DIR goes first
         jax.config.update("jax_compilation_cache_dir", str(user_cache_path("depict-jax") / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _one_sentence_only() -> None:
+    """No log of orbax's: what it means for the run comes as our own sentence, without its page of a traceback."""
+    from absl import logging
+
+    logging.set_verbosity(logging.FATAL)
 
 
 def _fail(error: object, code: int) -> int:

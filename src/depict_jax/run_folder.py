@@ -7,6 +7,7 @@ assignments.csv  index, the file's name where the images are files, cluster, con
 scores.json      ACC, NMI and ARI after each stage, where labels exist
 report.html      a page to look at
 tensorboard/     metrics.jsonl for TensorBoard, where asked for
+.lock            held by the process that writes to the folder; empty, and it may stay
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from .architecture import Architecture, Convolution
 from .reading import Reading
@@ -29,7 +32,7 @@ from .settings import Settings
 
 CONFIG, METRICS, CHECKPOINTS = "config.json", "metrics.jsonl", "checkpoints"
 ASSIGNMENTS, SCORES, REPORT = "assignments.csv", "scores.json", "report.html"
-TENSORBOARD = "tensorboard"
+TENSORBOARD, LOCK = "tensorboard", ".lock"
 FILES = (CONFIG, METRICS, CHECKPOINTS, ASSIGNMENTS, SCORES, REPORT, TENSORBOARD)
 FORMAT = 2  # 2: the dense layers next to a map count its channels first
 
@@ -122,12 +125,16 @@ def check_free(folder: Path, resume: bool, overwrite: bool) -> None:
     if (folder / CONFIG).exists():
         if not resume and not overwrite:
             raise ValueError(f"{folder} already holds a run: resume it, overwrite it, or choose another folder")
-    elif not resume and folder.exists() and any(folder.iterdir()):
+    elif not resume and folder.exists() and any(child.name != LOCK for child in folder.iterdir()):
         raise ValueError(f"{folder} holds other files and no run: choose another folder, or an empty one")
 
 
-def claim(folder: Path, config: Config, resume: bool, overwrite: bool) -> None:
-    """Make `folder` ready for a run of `config`; refuse before anything is lost.
+@contextmanager
+def claim(folder: Path, config: Config, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Hold `folder` for a run of `config`, and make it ready; refuse before anything is lost.
+
+    No other process can claim the folder until the context is left, or this process is gone, however it went. Reading
+    is open to all.
 
     Args:
         folder: need not exist. What was not written by a run stays untouched.
@@ -136,34 +143,56 @@ def claim(folder: Path, config: Config, resume: bool, overwrite: bool) -> None:
         overwrite: remove the run that the folder may hold.
 
     Raises:
-        ValueError: what `check_free` refuses; with resume, a folder that holds a run of other settings.
+        ValueError: what `check_free` refuses; with resume, a folder that holds a run of other settings; a folder that
+            another process holds.
+        OSError: a folder that cannot be made or written to.
     """
-    check_free(folder, resume, overwrite)
-    if (folder / CONFIG).exists():
-        if resume:
+    check_free(folder, resume, overwrite)  # before a lock is left where no run may be
+    lock = FileLock(folder / LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise ValueError(f"another run is writing to {folder}: wait until it ends, or choose another folder") from None
+    except OSError as error:
+        raise OSError(
+            f"{folder} cannot be written to ({error.strerror}): choose another folder for the run, or mend this one"
+        ) from error
+    try:
+        check_free(folder, resume, overwrite)  # another run may have come and gone
+        if overwrite and (folder / CONFIG).exists():
+            _remove_run(folder)
+        if (folder / CONFIG).exists():
             found = Config.read(folder).differences(config)
             if found:
                 raise ValueError(
                     f"{folder} holds a run of other settings ({'; '.join(found)}): repeat its settings to resume it, "
                     "or choose another folder"
                 )
-            return
-        _remove_run(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / CONFIG, config.to_json())
+        else:
+            write_json(folder / CONFIG, config.to_json())
+        yield
+    finally:
+        lock.release()
 
 
 def append_metrics(folder: Path, record: dict[str, Any]) -> None:
     """One more line of metrics.jsonl."""
-    with (folder / METRICS).open("a") as file:
+    path = folder / METRICS
+    with _writing(path), path.open("a") as file:
         file.write(json.dumps(record) + "\n")
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; a last line cut short by a crash is left out."""
+    """The lines of metrics.jsonl, up to one that a crash or a full disk has cut short."""
     path = folder / METRICS
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    found: list[dict[str, Any]] = []
+    for line in path.read_text(errors="replace").split("\n")[:-1] if path.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
 
 
 def keep_metrics(folder: Path, kept: list[dict[str, Any]]) -> None:
@@ -236,12 +265,30 @@ def read_scores(folder: Path) -> dict[str, dict[str, float]]:
 def replace_text(path: Path, text: str) -> None:
     """Write a text file so that a reader, or a crash, finds the old one or the new one whole."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        with _writing(path), partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # else a machine that goes down may keep the new name and lose what it names
+        os.replace(partial, path)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"{path} cannot be written ({error.strerror}): make room or mend the folder, then go on with --resume; "
+            "what was saved before is kept"
+        ) from error
 
 
 def _remove_run(folder: Path) -> None:
-    for name in FILES:
+    for name in reversed(FILES):  # config.json last: without it, what a kill leaves would be no run's
         path = folder / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -12,6 +12,7 @@ from . import run_folder
 from .architecture import Architecture
 from .checkpoints import Checkpoints
 from .data import Images
+from .health import ClusterWatch
 from .metrics import scores
 from .networks import Depict
 from .parallel import data_mesh
@@ -21,7 +22,9 @@ from .settings import Map, Settings
 from .stages import FINISHED, STAGES, DivergedError, EpochEnd, RunState, StageEnd, initial_state, kmeans, run
 from .training import predict
 
-SECONDS_BETWEEN_SAVES = 2.0  # a save costs some 50 ms: with epochs shorter than this, not every one is worth it
+# A save costs some 65 ms of a core, beside the training. Every epoch is saved that is longer than this; of shorter ones
+# every so many, and none while the save before is still being written.
+SECONDS_BETWEEN_SAVES = 2.0
 
 Event = EpochEnd | StageEnd
 Scores = dict[str, dict[str, float]]
@@ -57,22 +60,49 @@ def run_into_folder(
         ACC, NMI and ARI after each stage; {} without labels.
 
     Raises:
-        ValueError: a folder that may not be written to (see `run_folder.claim`), or what `stages.run` raises.
-        DivergedError: naming the stage, the epoch and the last good checkpoint.
+        ValueError: a folder that may not be written to (see `run_folder.claim`), checkpoints that cannot be gone on
+            from (see `Checkpoints.restore`), or what `stages.run` raises.
+        OSError: a folder that cannot be written to; what was saved before is kept.
+        DivergedError: naming the stage, the epoch, the batch and the last good checkpoint.
+
+    Warns:
+        UserWarning: of clusters without images, or of one that swallows the others (see `health`).
     """
     config = Config(images.source, images.content_hash, len(images.pixels), architecture, settings, reading)
-    mesh = data_mesh(devices)  # refuses what is not there before the folder is touched
-    run_folder.claim(folder, config, resume, overwrite)
+    data_mesh(devices)  # refuses what is not there before the folder is touched
+    with run_folder.claim(folder, config, resume, overwrite):
+        state = _trained(images, architecture, settings, folder, watch, devices)
+        path = folder / run_folder.ASSIGNMENTS
+        if not (folder / run_folder.REPORT).exists():  # else it is a finished run's
+            run_folder.write_assignments(path, [np.asarray(state.p)], image_names=images.names)
+            from .report import write_report  # matplotlib: only where a report is written
+
+            write_report(folder, images, map_method)
+        return run_folder.read_scores(folder)
+
+
+def _trained(
+    images: Images,
+    architecture: Architecture,
+    settings: Settings,
+    folder: Path,
+    watch: Callable[[Event], None],
+    devices: int | None,
+) -> RunState:
+    """The final state, from the newest checkpoint on; checkpoints, metrics and scores are written on the way."""
+    mesh = data_mesh(devices)
+    watch_clusters = ClusterWatch(settings, architecture.n_clusters)
     with Checkpoints(folder / run_folder.CHECKPOINTS) as saved:
         state = saved.restore(lambda: initial_state(architecture, settings, len(images.pixels)))
-        if state is not None and state.stage == FINISHED and (folder / run_folder.REPORT).exists():
-            return run_folder.read_scores(folder)
         found = run_folder.read_scores(folder) if state is not None else {}
-        run_folder.keep_metrics(folder, _known(run_folder.read_metrics(folder), state))
+        if state is None or state.stage != FINISHED:
+            (folder / run_folder.REPORT).unlink(missing_ok=True)  # of a run whose last checkpoint is damaged
+            run_folder.keep_metrics(folder, _known(run_folder.read_metrics(folder), state))
         unsaved = 0.0
         try:
             for event in run(images.pixels, architecture, settings, state, devices):
                 watch(event)
+                watch_clusters(event)
                 state = event.state
                 if isinstance(event, EpochEnd):
                     run_folder.append_metrics(folder, event.record())
@@ -81,20 +111,23 @@ def run_into_folder(
                     answer = answer_after(event.stage, event.state, images, architecture, settings, mesh)
                     found[event.stage] = scores(images.labels, answer)
                     run_folder.write_json(folder / run_folder.SCORES, found)
-                if isinstance(event, StageEnd) or unsaved > SECONDS_BETWEEN_SAVES:
-                    saved.save(state)
+                if isinstance(event, StageEnd) or (unsaved > SECONDS_BETWEEN_SAVES and not saved.busy):
+                    saved.save(state, _score(event))
                     unsaved = 0.0
         except DivergedError as error:
             last = saved.newest
             good = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
             raise DivergedError(f"{error}; {good}; try a smaller learning rate") from error
     assert state is not None
-    path = folder / run_folder.ASSIGNMENTS
-    run_folder.write_assignments(path, [np.asarray(state.p)], image_names=images.names)
-    from .report import write_report  # matplotlib: only where a report is written
+    return state
 
-    write_report(folder, images, map_method)
-    return found
+
+def _score(event: Event) -> float | None:
+    """What makes one epoch of a stage better than another, the lower; no labels."""
+    if isinstance(event, StageEnd):
+        return None
+    losses = event.losses
+    return -losses["agreement"] if "agreement" in losses else losses.get("validation", losses["loss"])
 
 
 def answer_after(
