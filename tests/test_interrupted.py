@@ -13,8 +13,8 @@ import jax
 import numpy as np
 import pytest
 
+from depict_jax.checkpoints import load_finished
 from depict_jax.data import load
-from depict_jax.runner import load_finished
 
 # Saves are begun as often as they can be, so that kills fall into them too.
 CHILD = "import sys; from depict_jax import cli, runner; runner.SECONDS_BETWEEN_SAVES = 0.0; sys.exit(cli.main())"
