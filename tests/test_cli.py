@@ -45,7 +45,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_fit_writes_the_run_folder(run, some_digits):
     assert {path.name for path in run.iterdir()} == {
-        "config.json", "metrics.jsonl", "checkpoints", "assignments.csv", "scores.json", "report.html",
+        "config.json", "metrics.jsonl", "checkpoints", "assignments.csv", "scores.json", "report.html", ".lock",
     }  # fmt: skip
     rows = rows_of(run / "assignments.csv")
     assert list(rows[0]) == ["index", "cluster", "confidence"]

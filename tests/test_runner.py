@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from depict_jax import runner
+from depict_jax import run_folder, runner
+from depict_jax.checkpoints import Checkpoints, load_finished
 from depict_jax.data import Images, load
 from depict_jax.settings import Settings
-from depict_jax.stages import DivergedError, StageEnd, check_job
+from depict_jax.stages import FINISHED, DivergedError, StageEnd, check_job
 
 QUICK = Settings(pretrain_epochs=2, warm_epochs=2, joint_epochs=2, initial="kmeans", batch_size=32)
 
@@ -66,6 +69,7 @@ def test_an_interrupted_run_resumes_to_the_same_result(images, whole, tmp_path, 
 
 def test_resuming_trains_only_what_is_left(images, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(Checkpoints, "busy", False)  # else an epoch may go unsaved while another is written
     with pytest.raises(Interrupted):
         fit(images, tmp_path / "run", watch=stop_at(6))  # the warm start's second epoch
     seen = []
@@ -80,7 +84,6 @@ def test_divergence_names_the_epoch_and_the_last_good_checkpoint(images, tmp_pat
     folder = tmp_path / "run"
     with pytest.raises(DivergedError, match=r"in joint epoch \d.*last good checkpoint is .*run/checkpoints/\d+"):
         fit(images, folder, settings)
-    from depict_jax.checkpoints import Checkpoints
     from depict_jax.stages import JOINT, initial_state
 
     with Checkpoints(folder / "checkpoints") as saved:
@@ -92,3 +95,48 @@ def test_runs_with_and_without_labels_differ_in_their_scores_only(images, whole,
     scores = fit(Images(images.pixels, None, images.source), tmp_path / "run")
     assert scores == {} and not (tmp_path / "run/scores.json").exists()
     assert (tmp_path / "run/assignments.csv").read_text() == whole[1][0]
+
+
+def test_a_second_run_into_the_folder_is_refused_and_reading_is_not(images, whole, tmp_path):
+    folder, refused = tmp_path / "run", []
+
+    def watch(event):
+        for options in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(ValueError, match=r"another run is writing to .*run: wait until it ends"):
+                fit(images, folder, **options)
+            refused.append(event.stage)
+        assert run_folder.read_metrics(folder) is not None
+
+    fit(images, folder, watch=watch)
+    assert outcome(folder) == whole and len(refused) == 20
+    with run_folder.claim(folder, run_folder.Config.read(folder), resume=True, overwrite=False):
+        assert load_finished(folder)[1].stage == FINISHED
+
+
+def test_a_folder_that_may_not_be_written_to_is_refused_before_training(images, tmp_path, monkeypatch):
+    (tmp_path / "locked").mkdir(mode=0o555)
+    monkeypatch.chdir(tmp_path / "locked")  # another user may not walk there
+    user = os.geteuid()
+    seen = []
+    try:
+        if user == 0:  # who may write anywhere
+            os.seteuid(65534)
+        with pytest.raises(OSError, match=r"cannot be written to \(.*\): choose another folder"):
+            fit(images, Path("run"), watch=seen.append)
+    finally:
+        os.seteuid(user)
+    assert seen == [] and list((tmp_path / "locked").iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of orbax's threads
+def test_a_damaged_end_is_trained_again_to_the_same_result(images, whole, tmp_path):
+    fit(images, tmp_path / "run")
+    with Checkpoints(tmp_path / "run/checkpoints", read_only=True) as saved:
+        newest = saved.newest
+    for path in newest.rglob("d/*"):
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.warns(UserWarning, match="is damaged"), pytest.raises(ValueError, match="not finished"):
+        load_finished(tmp_path / "run")
+    with pytest.warns(UserWarning, match="is damaged"):
+        fit(images, tmp_path / "run", resume=True)
+    assert outcome(tmp_path / "run") == whole

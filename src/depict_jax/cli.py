@@ -127,6 +127,7 @@ a Q-step that keeps clusters alive; "paper" is the released code's, and takes ho
         _keep_compiled()
         _one_sentence_only()
         from .data import load
+        from .health import ClusterWatch
         from .parallel import data_mesh
         from .progress import Display, table_of
         from .runner import Event, run_into_folder
@@ -144,6 +145,8 @@ a Q-step that keeps clusters alive; "paper" is the released code's, and takes ho
         with ExitStack() as watchers:
             watchers.enter_context(warnings.catch_warnings(action="ignore" if self.quiet else None))
             watching: list[Callable[[Event], None]] = [] if self.quiet else [watchers.enter_context(Display(console))]
+            if not self.quiet:
+                watching.append(ClusterWatch(settings, self.clusters, _warn))
             if board is not None:
                 watching.append(watchers.enter_context(board))
             if self.profile is not None:
@@ -368,7 +371,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = tyro.cli(_commands(_preset_in(words)), args=words, prog="depict-jax", description=_ABOUT)
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: print(f"depict-jax: {message}", file=sys.stderr)
+            warnings.showwarning = lambda message, *_: _warn(str(message))
             command()
     except BrokenPipeError:  # whoever read our output, `head` say, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at exit
@@ -492,6 +495,10 @@ def _one_sentence_only() -> None:
     from absl import logging
 
     logging.set_verbosity(logging.FATAL)
+
+
+def _warn(sentence: str) -> None:
+    print(f"depict-jax: {sentence}", file=sys.stderr)
 
 
 def _fail(error: object, code: int) -> int:

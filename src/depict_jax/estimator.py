@@ -18,7 +18,6 @@ from .checkpoints import Checkpoints, load_finished
 from .data import Images, as_pixels
 from .data.images import cut, in_words
 from .data.numbers import SLACK, check_own_shape, plain_white, row_shape, to_uint8
-from .health import ClusterWatch
 from .networks import Depict
 from .parallel import data_mesh
 from .reading import Reading
@@ -151,9 +150,6 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
             TypeError: numbers of a dtype that cannot be pixels, sparse data, n_clusters that is no integer.
             ValueError: other bad input, named with what was expected; nothing is computed before.
             DivergedError: a loss, gradient or prediction that became NaN or infinite.
-
-        Warns:
-            UserWarning: of clusters without images, or of one that swallows the others.
         """
         settings = self._settings()
         X = _with_shape(X)
@@ -166,11 +162,9 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         pixels = _pixels(images, white)
         architecture = check_job(pixels, self.n_clusters, settings)
         history = []
-        watch_clusters = ClusterWatch(settings, architecture.n_clusters)
         with _display(self.verbose) as show:
             for event in run(pixels, architecture, settings, devices=self.devices):
                 show(event)
-                watch_clusters(event)
                 if isinstance(event, EpochEnd):
                     history.append(event.record())
         content_hash = Images(pixels, None, "array").content_hash

@@ -12,7 +12,6 @@ from . import run_folder
 from .architecture import Architecture
 from .checkpoints import Checkpoints
 from .data import Images
-from .health import ClusterWatch
 from .metrics import scores
 from .networks import Depict
 from .parallel import data_mesh
@@ -66,7 +65,7 @@ def run_into_folder(
         DivergedError: naming the stage, the epoch, the batch and the last good checkpoint.
 
     Warns:
-        UserWarning: of clusters without images, or of one that swallows the others (see `health`).
+        UserWarning: naming a damaged checkpoint that is passed over.
     """
     config = Config(images.source, images.content_hash, len(images.pixels), architecture, settings, reading)
     data_mesh(devices)  # refuses what is not there before the folder is touched
@@ -91,7 +90,6 @@ def _trained(
 ) -> RunState:
     """The final state, from the newest checkpoint on; checkpoints, metrics and scores are written on the way."""
     mesh = data_mesh(devices)
-    watch_clusters = ClusterWatch(settings, architecture.n_clusters)
     with Checkpoints(folder / run_folder.CHECKPOINTS) as saved:
         state = saved.restore(lambda: initial_state(architecture, settings, len(images.pixels)))
         found = run_folder.read_scores(folder) if state is not None else {}
@@ -102,7 +100,6 @@ def _trained(
         try:
             for event in run(images.pixels, architecture, settings, state, devices):
                 watch(event)
-                watch_clusters(event)
                 state = event.state
                 if isinstance(event, EpochEnd):
                     run_folder.append_metrics(folder, event.record())
