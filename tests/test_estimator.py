@@ -167,7 +167,7 @@ def test_every_setting_is_a_parameter():
     for field in fields(Settings):
         if field.name != "seed":
             assert parameters.pop(field.name) == field.default, field.name
-    assert parameters.keys() == {"n_clusters", "random_state", "verbose", "image_shape"}
+    assert parameters.keys() == {"n_clusters", "random_state", "verbose", "image_shape", "devices"}
 
 
 def test_unfitted_models_say_so(digits, tmp_path):
