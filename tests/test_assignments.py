@@ -171,14 +171,16 @@ def limit(p, u, rounds=200):
     return p * v / (p @ v)[:, None]
 
 
-def test_shares_that_cannot_be_had_do_not_keep_the_iteration_going():
+@pytest.mark.parametrize("padding", [0, 4])
+def test_shares_that_cannot_be_had_do_not_keep_the_iteration_going(padding):
     """More than half of the images are fixed in cluster 0; of the others, some may choose between 1 and 2."""
     p = np.zeros((100, 3), np.float32)
     p[:60, 0] = p[60:70, 1] = 1
     p[70:, 1:] = probabilities(0, n_images=30, n_clusters=2)
     u = np.full(3, 1 / 3)
     with np.errstate(divide="ignore"):
-        log_v = assignments._sinkhorn(np.log(p), np.log(u, dtype=np.float32), np.inf)
+        log_p = np.log(np.pad(p, ((0, padding), (0, 0))))
+        log_v = assignments._sinkhorn(log_p, np.log(u, dtype=np.float32), np.inf, len(p))
     assert 10 < np.abs(log_v).max() < 200  # it grows by 0.4 a round: a hundred rounds, not ten thousand
     np.testing.assert_allclose(compiled(p, rule="exact", prior_weight=np.inf), limit(p.astype(float), u), atol=1e-5)
 
