@@ -66,6 +66,7 @@ def test_rows_on_pixels_find_digits(method, acc):
     assert found.seconds["final"] > 0 and found.provenance["settings"] == rows.ROWS[method].settings
 
 
+@pytest.mark.slow
 def test_rows_on_features_start_from_the_autoencoder_of_depict_s_own_run(images, short, tmp_path):
     found = rows.compute(Job("kmeans-features", "paper", 1), PRESET, images, ignore)
     settings = short("paper", "kmeans", 1)

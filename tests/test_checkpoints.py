@@ -2,6 +2,7 @@
 
 import resource
 import shutil
+import signal
 
 import jax
 import numpy as np
@@ -195,3 +196,28 @@ def test_a_full_disk_is_told_and_the_checkpoints_before_it_stay(folder, first, l
         saved.save(numbered(first, 5))  # the next one is none the worse for it
     with Checkpoints(folder) as saved:
         assert same(saved.restore(like), numbered(first, 5))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_within_a_save_waits_for_its_beginning(number, first, monkeypatch, tmp_path):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    before = {kind: signal.signal(kind, stop) for kind in (signal.SIGINT, signal.SIGTERM)}
+    begun = []
+
+    def save(*_, **__):
+        signal.raise_signal(number)
+        begun.append(True)
+
+    try:
+        with Checkpoints(tmp_path) as saved:
+            monkeypatch.setattr(saved._manager, "save", save)
+            with pytest.raises(KeyboardInterrupt):
+                saved.save(numbered(first, 1))
+            assert begun
+        with pytest.raises(KeyboardInterrupt):  # and afterwards they do what they did before
+            signal.raise_signal(number)
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

@@ -86,6 +86,7 @@ def finish(source: Path, folder: Path):
 HINT = "depict-jax: interrupted; the same command with --resume goes on from the newest checkpoint\n"
 
 
+@pytest.mark.slow
 def test_a_run_killed_thrice_ends_on_the_same_bits(some_digits, whole, tmp_path):
     folder = tmp_path / "run"
     kill = signal.SIGKILL, "pretrain", 3, 0.02

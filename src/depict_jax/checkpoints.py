@@ -4,8 +4,11 @@ bits or not at all."""
 from __future__ import annotations
 
 import hashlib
+import signal
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +90,14 @@ class Checkpoints:
             "stage": int(state.stage),
             "score": score,
         }
-        self._finish()
-        number = (self._manager.latest_step() or 0) + 1
-        self._best.note(number, about)
-        try:
-            self._manager.save(number, args=ocp.args.StandardSave(copy), custom_metadata=about)
-        except Exception as error:
-            raise self._unwritten(error) from error
+        with _signals_held_back():
+            self._finish()
+            number = (self._manager.latest_step() or 0) + 1
+            self._best.note(number, about)
+            try:
+                self._manager.save(number, args=ocp.args.StandardSave(copy), custom_metadata=about)
+            except Exception as error:
+                raise self._unwritten(error) from error
 
     @property
     def newest(self) -> Path | None:
@@ -222,6 +226,26 @@ def load_finished(folder: Path) -> tuple[Config, RunState]:
     if state is None or state.stage != FINISHED:
         raise ValueError(f"{folder} holds a run that is not finished: end it with `depict-jax fit ... --resume` first")
     return config, state
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Ctrl-C and SIGTERM take effect when the context is left: within orbax they would leave a save half begun."""
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in before.items() if handler is not None}  # None: not Python's
+    for number in before:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _checksum(state: RunState) -> str:

@@ -92,10 +92,11 @@ def _trained(
     mesh = data_mesh(devices)
     with Checkpoints(folder / run_folder.CHECKPOINTS) as saved:
         state = saved.restore(lambda: initial_state(architecture, settings, len(images.pixels)))
+        if state is not None and state.stage == FINISHED:
+            return state
         found = run_folder.read_scores(folder) if state is not None else {}
-        if state is None or state.stage != FINISHED:
-            (folder / run_folder.REPORT).unlink(missing_ok=True)  # of a run whose last checkpoint is damaged
-            run_folder.keep_metrics(folder, _known(run_folder.read_metrics(folder), state))
+        (folder / run_folder.REPORT).unlink(missing_ok=True)  # of a run whose last checkpoint is damaged
+        run_folder.keep_metrics(folder, _known(run_folder.read_metrics(folder), state))
         unsaved = 0.0
         try:
             for event in run(images.pixels, architecture, settings, state, devices):

@@ -26,7 +26,7 @@ def test_accuracy_is_the_authors(labels, mnist_test):
     assert clustering_accuracy(mnist_test[1], labels) == pytest.approx(0.9333, abs=1e-4)
 
 
-@pytest.mark.parametrize("n", [500, 2000])
+@pytest.mark.parametrize("n", [500, pytest.param(2000, marks=pytest.mark.slow)])
 def test_labels_equal_the_definition(embeddings, n):
     np.testing.assert_array_equal(path_integral_clustering(embeddings[:n], 10), dense_clustering(embeddings[:n], 10)[0])
 
