@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run doctor test test-slow test-reference fuzz lint bench bench-step bench-acpic bench-predict bench-startup bench-scaling bench-job-test bench-job-full bench-peers bench-peers-test bench-peers-full picture clean
+.PHONY: help setup run doctor test test-slow test-reference fuzz lint bench bench-step bench-acpic bench-predict bench-startup bench-seeds bench-stream bench-scaling bench-job-test bench-job-full bench-peers bench-peers-test bench-peers-full picture clean
 
 help:  ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -31,7 +31,7 @@ doctor: $(READY)  ## devices, versions, memory, whether the fast path is on, and
 	$(BIN)/depict-jax doctor
 
 test: $(READY)  ## run the tests (minutes)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: .venv/.notebooks  ## run the slow tests too: trainings that take many minutes
 	$(BIN)/python -m pytest -m "slow or not slow"
@@ -76,6 +76,12 @@ bench-predict: $(READY)  ## images a second of depict-jax predict, and its memor
 
 bench-startup: $(READY)  ## --help, import, and how soon a second fit trains
 	$(BIN)/python -m experiments.benchmarks.startup
+
+bench-seeds: $(READY)  ## several seeds as one vmapped program beside the same in turn, on one device and on eight
+	$(BIN)/python -m experiments.benchmarks.seeds
+
+bench-stream: $(READY)  ## long: a million images that stay in their file; resumes
+	$(BIN)/python -m experiments.benchmarks.stream
 
 bench-scaling: $(READY)  ## long: cost against N, K, image size and batch; writes experiments/benchmarks/SCALING.md; resumes
 	$(BIN)/python -m experiments.benchmarks.scaling

@@ -28,6 +28,10 @@ MARK = re.compile(r"^<!-- (commands|presets|messages|modules) -->$", re.MULTILIN
 # What a group of options is about, by the title that the parser gives it.
 GROUPS = {
     "options": ("", ""),
+    "processes options": (
+        "Several processes",
+        "One run over several processes, on one machine or many: [From laptop to pod](scaling_up.md).",
+    ),
     "sorting options": (
         "Sorting pictures",
         "A folder of pictures sorted into a folder for each cluster; the originals stay as they are.",

@@ -11,10 +11,11 @@ import optax
 from jax.typing import ArrayLike
 
 from depict_jax.assignments import target_distribution
+from depict_jax.epochs import steps_per_epoch, train_epoch
 from depict_jax.networks import Depict
 from depict_jax.settings import Settings
 from depict_jax.stages import DivergedError
-from depict_jax.training import Loss, Variables, fresh_state, steps_per_epoch, train_epoch
+from depict_jax.training import Loss, Variables, fresh_state
 
 
 def train(

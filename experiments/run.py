@@ -14,15 +14,12 @@ import argparse
 import numpy as np
 
 from depict_jax.architecture import Architecture
-from depict_jax.assignments import target_distribution
 from depict_jax.data import Images
-from depict_jax.networks import Depict
-from depict_jax.objectives import clustering_objective
+from depict_jax.ensemble import objective
 from depict_jax.run_folder import Config
 from depict_jax.runner import answer_after
 from depict_jax.settings import Settings
-from depict_jax.stages import STAGES, RunState, check_job
-from depict_jax.training import Loss, validation_loss
+from depict_jax.stages import STAGES, check_job
 from experiments import presets, results
 from experiments.jobs import STORE, Found, Job, Watch, run_missing
 from experiments.presets import Preset
@@ -69,18 +66,10 @@ def depict(images: Images, architecture: Architecture, settings: Settings, watch
         seconds,
         results.provenance(Config(images.source, images.content_hash, len(images.pixels), architecture, settings)),
         {
-            "objective": objective(run.ends["joint"], images, architecture, settings),
+            "objective": objective(run.ends["joint"], images.pixels, architecture, settings),
             "cluster_sizes": np.bincount(p.argmax(axis=1), minlength=architecture.n_clusters).tolist(),
         },
     )
-
-
-def objective(state: RunState, images: Images, architecture: Architecture, settings: Settings) -> float:
-    """L_R + gamma L_E of a finished run, without noise: what seeds are compared by, since it needs no label."""
-    weights = (1.0, *(settings.hidden_weight,) * len(architecture.convolutions))
-    reconstruction = validation_loss(Depict(architecture), Loss(weights, 0.0), state.train.variables, images.pixels)
-    q = target_distribution(state.p, settings.prior, settings.rule, settings.prior_weight, settings.sharpness)
-    return reconstruction + settings.clustering_weight * float(clustering_objective(q, state.p, settings.prior))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,9 @@ READ_BY = {
 # Modules that training does not depend on: their changes leave what is kept valid.
 _APART = (
     "cli",
+    "ensemble",
     "estimator",
+    "fitting",
     "health",
     "progress",
     "profiling",
@@ -51,6 +53,7 @@ _APART = (
     "run_folder",
     "runner",
     "metrics",
+    "options",
     "sorting",
     "tensorboard",
 )

@@ -14,9 +14,11 @@ from depict_jax.networks import Depict
 
 SHARED = Path(os.environ.get("DEPICT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
-_compiled = tempfile.TemporaryDirectory(prefix="depict-jax-tests-")  # not the user's own cache; removed at the end
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name  # for the commands that tests start
-jax.config.update("jax_compilation_cache_dir", _compiled.name)
+# Not the user's own cache; removed at the end. Side by side, pytest's processes share that of the one which began.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _compiled = tempfile.TemporaryDirectory(prefix="depict-jax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name  # for the commands that tests start too
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_enable_x64", False)
 jax.config.update("jax_default_matmul_precision", "float32")  # accelerators would round products to fewer bits
 

@@ -27,8 +27,10 @@ from pathlib import Path
 
 import numpy as np
 
-KINDS = ("npz", "npy", "h5", "mat", "v73.mat", "idx", "idx.gz", "csv", "csv.gz", "parquet", "png", "jpg", "gif", "tif")
 PICTURES = ("png", "jpg", "gif", "tif")
+OF_A_RUN = ("config.json", "metrics.jsonl", "scores.json", "assignments.csv")
+SOURCES = ("npz", "npy", "h5", "mat", "v73.mat", "idx", "idx.gz", "csv", "csv.gz", "parquet", *PICTURES)
+KINDS = (*SOURCES, *OF_A_RUN)
 SECONDS = 20  # that a case may take
 MEMORY = 3 << 30  # address space that a process may have: the libraries alone map 1.5 GB
 CASES = 200  # of one process
@@ -67,12 +69,34 @@ def whole(kind: str) -> bytes:
         from pyarrow import parquet
 
         parquet.write_table(pyarrow.table({"label": y, **{f"p{i}": rows[:, i] for i in range(64)}}), file)
+    elif kind in OF_A_RUN:
+        file.write(_of_a_run(kind))
     else:
         from PIL import Image
 
         colour = np.stack([x[0], x[1], x[2]], axis=-1).repeat(4, axis=0).repeat(4, axis=1)
         Image.fromarray(colour).save(file, {"jpg": "JPEG", "tif": "TIFF"}.get(kind, kind.upper()))
     return gzip.compress(file.getvalue()) if kind.endswith(".gz") else file.getvalue()
+
+
+def _of_a_run(kind: str) -> bytes:
+    """A good file of a finished run's folder, of twelve images in two clusters."""
+    import json
+
+    from depict_jax.architecture import Architecture
+    from depict_jax.reading import Reading
+    from depict_jax.run_folder import Config
+    from depict_jax.settings import Settings
+
+    if kind == "config.json":
+        config = Config("a.npz", "f" * 64, 12, Architecture.for_image((8, 8, 1), 2), Settings(), Reading())
+        return json.dumps(config.to_json(), indent=2).encode()
+    if kind == "assignments.csv":
+        return "".join(["index,cluster,confidence\n", *(f"{i},{i % 2},0.9\n" for i in range(12))]).encode()
+    if kind == "scores.json":
+        return json.dumps({"joint": {"acc": 0.9, "nmi": 0.8, "ari": 0.7}}).encode()
+    records = [{"stage": "joint", "epoch": epoch, "loss": 0.5, "seconds": 1.0} for epoch in range(1, 9)]
+    return "".join(json.dumps(record) + "\n" for record in records).encode()
 
 
 def damaged(kind: str, rng: np.random.Generator) -> bytes:
@@ -117,10 +141,13 @@ def _changed(data: bytes, rng: np.random.Generator) -> bytes:
 
 def run_case(case: int, folder: Path) -> str | None:
     """Read what case `case` damages, whole and in pieces; what went wrong, or None."""
-    from depict_jax.data import load, stream
+    from depict_jax.data import load, mapped, stream
 
     rng = np.random.default_rng(case)
     kind = KINDS[case % len(KINDS)]
+    if kind in OF_A_RUN:
+        (folder / kind).write_bytes(damaged(kind, rng))
+        return _trouble(lambda: _read_of_a_run(kind, folder))
     source = folder / f"images.{kind}"
     if kind in PICTURES:
         source = folder / f"pictures-{case}"
@@ -130,8 +157,8 @@ def run_case(case: int, folder: Path) -> str | None:
     else:
         source.write_bytes(damaged(kind, rng))
 
-    def at_once() -> None:
-        images = load(source)
+    def checked(read: Callable) -> None:
+        images = read(source)
         assert images.pixels.dtype == np.uint8 and images.pixels.ndim == 4 and len(images.pixels), images.pixels.shape
         assert images.labels is None or images.labels.shape == (len(images.pixels),)
         images.summary()
@@ -140,7 +167,20 @@ def run_case(case: int, folder: Path) -> str | None:
         for piece in stream(source):
             assert piece.dtype == np.uint8 and piece.ndim == 4 and len(piece)
 
-    return _trouble(at_once) or _trouble(in_pieces)
+    return _trouble(lambda: checked(load)) or _trouble(in_pieces) or _trouble(lambda: checked(mapped))
+
+
+def _read_of_a_run(kind: str, folder: Path) -> None:
+    from depict_jax import run_folder
+
+    if kind == "config.json":
+        run_folder.Config.read(folder).to_json()
+    elif kind == "assignments.csv":
+        assert len(run_folder.read_clusters(folder / kind, 12)) == 12
+    elif kind == "scores.json":
+        run_folder.read_scores(folder)
+    else:
+        assert all({"stage", "epoch"} <= record.keys() for record in run_folder.read_metrics(folder))
 
 
 def _trouble(work: Callable[[], None]) -> str | None:

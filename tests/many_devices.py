@@ -1,8 +1,9 @@
 """What eight emulated devices compute, run by test_parallel.py in a process of its own: XLA_FLAGS must precede JAX.
 
-many_devices.py FOLDER pieces|runs DEVICES writes pieces8.npz or runs8.npz, and the compiled programs' texts.
+many_devices.py FOLDER pieces|runs|seeds DEVICES writes pieces8.npz, say, and the compiled programs' texts.
 """
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -10,14 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from depict_jax import assignments
+from depict_jax import assignments, ensemble
 from depict_jax.architecture import Architecture, Convolution
 from depict_jax.data import load
+from depict_jax.epochs import steps_per_epoch, train_epoch
 from depict_jax.networks import Depict
 from depict_jax.parallel import AXIS, SHARED, WHOLE, data_mesh, fetch, gather, replicate, share, store
 from depict_jax.settings import Settings
 from depict_jax.stages import EpochEnd, RunState, check_job, run
-from depict_jax.training import Loss, fresh_state, predict, steps_per_epoch, train_epoch
+from depict_jax.training import Loss, fresh_state, predict
 
 N, BATCH, K = 53, 13, 3  # what no number of devices divides
 LOSS = Loss((1.0, 0.1, 0.1), 1.0)
@@ -44,10 +46,10 @@ def inputs():
     return model, variables, pixels, rng.dirichlet(np.ones(K), N).astype(np.float32)
 
 
-def short_run(devices: int) -> dict[str, np.ndarray]:
+def short_run(devices: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Two epochs of each stage, with dropout, and N and batches that no number of devices divides."""
     model, _, pixels, _ = inputs()
-    return events_of(pixels, model.architecture, SETTINGS, devices) | {
+    return events_of(pixels, model.architecture, dataclasses.replace(SETTINGS, seed=seed), devices) | {
         "predicted": np.concatenate(predict(model, inputs()[1], pixels, data_mesh(devices)))
     }
 
@@ -111,15 +113,36 @@ def pieces(folder: Path, devices: int) -> dict[str, np.ndarray]:
     """A short run, the Q-step and the fetching of rows."""
     (folder / "q_step.txt").write_text(q_step_program(2000, 10))
     (folder / "epoch.txt").write_text(epoch_program(devices))
-    return there_and_back() | q_steps(devices) | short_run(devices)
+    streamed = events_of(inputs()[2], inputs()[0].architecture, SETTINGS, devices, stream=True)
+    return (
+        there_and_back()
+        | q_steps(devices)
+        | short_run(devices)
+        | {f"streamed {name}": found for name, found in streamed.items()}
+    )
+
+
+def seeds_side_by_side(devices: int) -> list[np.ndarray]:
+    """The final p of three runs that share the devices."""
+    model, _, pixels, _ = inputs()
+    settings = [dataclasses.replace(SETTINGS, seed=seed) for seed in range(3)]
+    final = [np.zeros(0)] * 3
+    for i, event in ensemble.run(pixels, model.architecture, settings, devices=devices):
+        final[i] = np.asarray(event.state.p)
+    return final
 
 
 def events_of(
-    pixels: np.ndarray, architecture: Architecture, settings: Settings, devices: int, start: RunState | None = None
+    pixels: np.ndarray,
+    architecture: Architecture,
+    settings: Settings,
+    devices: int,
+    start: RunState | None = None,
+    stream: bool = False,
 ) -> dict[str, np.ndarray]:
     """A run's losses epoch by epoch, by stage; its initial assignment; p and the weights at its end."""
     losses: dict[str, list[float]] = {}
-    for event in run(pixels, architecture, settings, start, devices):
+    for event in run(pixels, architecture, settings, start, devices, stream):
         if isinstance(event, EpochEnd):
             losses.setdefault(f"{event.stage} losses", []).append(event.losses["loss"])
     weights = [np.ravel(leaf) for leaf in jax.tree.leaves(event.state.train.variables)]
@@ -145,5 +168,8 @@ def runs(devices: int) -> dict[str, np.ndarray]:
 
 if __name__ == "__main__":
     folder, what, devices = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    found = runs(devices) if what == "runs" else pieces(folder, devices)
+    if what == "seeds":
+        found = {f"seed {i} p": p for i, p in enumerate(seeds_side_by_side(devices))}
+    else:
+        found = runs(devices) if what == "runs" else pieces(folder, devices)
     np.savez(folder / f"{what}{devices}.npz", **found)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("resource", reason="limits on a process's memory and time are Unix's")
+from depict_jax import run_folder
 from tests import fuzz_readers
 
 
-@pytest.mark.parametrize("kind", fuzz_readers.KINDS)
+@pytest.mark.parametrize("kind", fuzz_readers.SOURCES)
 def test_undamaged_files_are_read(kind, tmp_path, monkeypatch):
     """Else damage would find nothing but refusals."""
     from depict_jax.data import load
@@ -23,6 +24,13 @@ def test_undamaged_files_are_read(kind, tmp_path, monkeypatch):
         expected = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
         expected[0, 0, 0] = 255
         np.testing.assert_array_equal(images.pixels[..., 0], expected)
+
+
+@pytest.mark.parametrize("kind", fuzz_readers.OF_A_RUN)
+def test_undamaged_files_of_a_run_are_read(kind, tmp_path):
+    (tmp_path / kind).write_bytes(fuzz_readers.whole(kind))
+    fuzz_readers._read_of_a_run(kind, tmp_path)
+    assert kind != "metrics.jsonl" or len(run_folder.read_metrics(tmp_path)) == 8
 
 
 def test_damaged_files_are_refused_in_a_sentence_or_read():

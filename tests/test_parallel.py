@@ -77,6 +77,23 @@ def test_a_run_on_eight_devices_is_one_s(eight, one):
     assert share_in_the_same_cluster(eight["p"], one["p"]) == 1
 
 
+def test_images_that_are_streamed_to_eight_devices_train_the_same_weights(eight):
+    for name in ("pretrain losses", "warm losses", "joint losses"):
+        np.testing.assert_allclose(eight[f"streamed {name}"], eight[name], rtol=1e-5, err_msg=name)
+    np.testing.assert_array_equal(eight["streamed assignment"], eight["assignment"])
+    np.testing.assert_allclose(eight["streamed weights"], eight["weights"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [2, 8])
+def test_three_seeds_that_share_devices_are_each_its_own(tmp_path, one, devices):
+    found = compute(tmp_path, "seeds", devices)
+    np.testing.assert_allclose(found["seed 0 p"], one["p"], rtol=0, atol=1e-3)
+    alone = many_devices.short_run(1, seed=2)
+    np.testing.assert_allclose(found["seed 2 p"], alone["p"], rtol=0, atol=1e-3)
+    assert np.abs(alone["p"] - one["p"]).max() > 0.01  # seeds differ
+
+
 def test_prediction_is_the_same_bits_on_any_number_of_devices(eight, one):
     np.testing.assert_array_equal(eight["predicted"], one["predicted"])
 

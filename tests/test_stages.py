@@ -70,7 +70,7 @@ def test_no_function_of_the_training_takes_labels():
 
 
 def test_the_held_out_tenth_is_trained_on_in_the_joint_stage_only(pixels):
-    trainer = stages._Trainer(pixels, check_job(pixels, 10, QUICK), QUICK)
+    trainer = stages.Trainer(pixels, check_job(pixels, 10, QUICK), QUICK)
     everyone = set(range(len(pixels)))
     for stage in (stages.PRETRAIN, stages.WARM):
         assert len(trainer.held_out) == len(pixels) // 10
@@ -146,7 +146,7 @@ def test_epochs_follow_the_number_of_steps():
 
 
 def test_learning_rates_decay_by_cosine_over_the_stage(pixels):
-    trainer = stages._Trainer(pixels, check_job(pixels, 10, QUICK), QUICK)
+    trainer = stages.Trainer(pixels, check_job(pixels, 10, QUICK), QUICK)
     rates = np.concatenate([trainer.learning_rates(stages.JOINT, epoch) for epoch in range(2)])
     steps = np.arange(len(rates)) / len(rates)
     np.testing.assert_allclose(rates, 1e-3 * (0.05 + 0.95 * (1 + np.cos(np.pi * steps)) / 2), rtol=1e-5)

@@ -10,6 +10,7 @@ from PIL import Image
 from depict_jax import networks, stages, training
 from depict_jax.architecture import Architecture
 from depict_jax.augmentation import random_affine
+from depict_jax.epochs import steps_per_epoch, train_epoch
 from depict_jax.networks import Depict, Pathways
 from depict_jax.objectives import cross_entropy, reconstruction_loss
 from depict_jax.settings import Settings
@@ -20,8 +21,6 @@ from depict_jax.training import (
     is_finite,
     predict,
     scale,
-    steps_per_epoch,
-    train_epoch,
     train_step,
     validation_loss,
 )

@@ -198,11 +198,12 @@ def measure(setting: Setting) -> dict[str, Any]:
     from depict_jax.agglomerative import path_integral_clustering
     from depict_jax.assignments import target_distribution
     from depict_jax.data import Images
+    from depict_jax.epochs import steps_per_epoch, train_epoch
     from depict_jax.networks import Depict
     from depict_jax.reference import load_lasagne
     from depict_jax.settings import Settings
     from depict_jax.stages import check_job, initial_state, kmeans
-    from depict_jax.training import Loss, predict, steps_per_epoch, train_epoch
+    from depict_jax.training import Loss, predict
     from experiments.benchmarks.record import peak_bytes
 
     seconds: dict[str, float] = {}

@@ -24,8 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from depict_jax.architecture import Architecture
+from depict_jax.epochs import train_epoch
 from depict_jax.networks import Depict
-from depict_jax.training import Loss, TrainState, fresh_state, scale, train_epoch, train_step
+from depict_jax.training import Loss, TrainState, fresh_state, scale, train_step
 from experiments.benchmarks import stock
 from experiments.benchmarks.record import missing, save, spread
 

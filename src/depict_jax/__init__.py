@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["DEPICT", "__version__"]
 _MODULES = (
-    *("agglomerative", "architecture", "assignments", "data", "metrics", "networks", "objectives", "reference"),
-    *("report", "settings", "stages", "training"),
+    *("agglomerative", "architecture", "assignments", "data", "ensemble", "metrics", "networks", "objectives"),
+    *("reference", "report", "settings", "stages", "training"),
 )
 
 

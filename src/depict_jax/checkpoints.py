@@ -39,13 +39,20 @@ class Checkpoints:
     def __init__(self, folder: Path, read_only: bool = False):
         self.folder = folder
         self._best = _BestOfEveryStage()
+        several = jax.process_count() > 1  # then the first alone is here; orbax would wait for the others
+        if several and not read_only:
+            folder.mkdir(parents=True, exist_ok=True)
+        whose = ocp.options.MultiprocessingOptions(active_processes={0} if several else None)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=AnyPreservationPolicy([LatestN(KEPT), self._best]),
-            create=not read_only,
+            create=not read_only and not several,
             cleanup_tmp_directories=not read_only,  # what a kill during a save has left
+            multiprocessing_options=whose,
         )
         self._manager = ocp.CheckpointManager(
-            folder.absolute(), options=options, item_handlers=ocp.StandardCheckpointHandler()
+            folder.absolute(),
+            options=options,
+            item_handlers=ocp.StandardCheckpointHandler(multiprocessing_options=whose),
         )
         for number in self._manager.all_steps():
             self._best.note(number, self._about(number))

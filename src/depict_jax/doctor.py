@@ -17,9 +17,10 @@ from jax.sharding import Mesh
 from scipy.special import log_softmax, softmax
 
 from .architecture import Architecture
+from .epochs import train_epoch
 from .networks import Depict
 from .parallel import data_mesh, gather, replicate, share
-from .training import PRODUCTS, Loss, TrainState, fresh_state, train_epoch
+from .training import PRODUCTS, Loss, TrainState, fresh_state
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "scikit-learn")
 ALLOWED = 1e-4  # float32 is off by some 1e-6 here, TF32 by 1e-3, bfloat16 by 1e-2

@@ -1,8 +1,10 @@
-"""Several devices as one: the mesh over which images and targets are shared out, and how one device fetches its part.
+"""Several devices as one, of one process or of many: the mesh over which images and targets are shared out.
 
 Weights and moments are on every device; images, targets and predictions lie in equal shares, the first rows on the
 first device, padded with zeros where the devices do not divide them. A batch is the same images in the same places
 whatever the number of devices, so that only the order of additions differs from one device's.
+
+Every process runs the same program on the same arguments, and holds of what is shared out its own devices' part only.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
@@ -21,11 +24,11 @@ SHARED, WHOLE = P(AXIS), P()  # rows in shares, one to a device; the same on eve
 
 
 def data_mesh(devices: int | None = None) -> Mesh | None:
-    """A ("data",) mesh of this machine's first `devices` devices, all for None; one alone needs none and gets None.
+    """A ("data",) mesh of the first `devices` devices of every process, all for None; one device alone needs none.
 
     Raises:
         TypeError: devices that is no integer.
-        ValueError: fewer than 1, or more than the machine has.
+        ValueError: fewer than 1, or more than this machine has.
     """
     local = jax.local_devices()
     n = len(local) if devices is None else devices
@@ -36,28 +39,123 @@ def data_mesh(devices: int | None = None) -> Mesh | None:
             f"devices is {n}: JAX finds {len(local)} ({local[0].device_kind}) here; expected 1 to {len(local)}, or "
             "leave it out for all"
         )
-    return None if n == 1 else Mesh(np.array(local[:n]), (AXIS,))
+    if jax.process_count() == 1:
+        return None if n == 1 else Mesh(np.array(local[:n]), (AXIS,))
+    return Mesh(np.concatenate([jax.local_devices(i)[:n] for i in range(jax.process_count())]), (AXIS,))
 
 
 def share(rows: ArrayLike, mesh: Mesh | None) -> jax.Array:
-    """An array (N, ...) on the device; with a mesh in shares, padded with zeros to a multiple of its devices."""
+    """An array (N, ...) on the device; with a mesh in shares, padded with zeros to a multiple of its devices.
+
+    Of a memory map a process reads its own devices' rows only.
+    """
     if mesh is None:
         return jnp.asarray(rows)
-    rows = np.asarray(rows)
-    padding = -len(rows) % mesh.size
-    if padding:
-        rows = np.pad(rows, ((0, padding), *((0, 0),) * (rows.ndim - 1)))
-    return jax.device_put(rows, NamedSharding(mesh, SHARED))
+    rows = rows if isinstance(rows, np.ndarray) else np.asarray(rows)
+    shape = (_per_device(len(rows), mesh) * mesh.size, *rows.shape[1:])
+
+    def of_a_device(index: tuple[slice, ...] | None) -> np.ndarray:
+        assert index is not None
+        mine = rows[index[0]]
+        padding = len(range(*index[0].indices(shape[0]))) - len(mine)
+        return np.pad(mine, ((0, padding), *((0, 0),) * (rows.ndim - 1))) if padding else mine
+
+    return jax.make_array_from_callback(shape, NamedSharding(mesh, SHARED), of_a_device)
+
+
+def _per_device(n: int, mesh: Mesh) -> int:
+    return -(-n // mesh.size)
+
+
+def zeros(shape: tuple[int, ...], mesh: Mesh | None) -> jax.Array:
+    """A float32 table of zeros; with a mesh in shares, which must divide it."""
+    return jnp.zeros(shape, device=None if mesh is None else NamedSharding(mesh, SHARED))
 
 
 def gather(shares: jax.Array, n: int, mesh: Mesh | None) -> jax.Array | np.ndarray:
     """The first n rows of what `share` or a step shared out, for the host; without a mesh the array as it is."""
-    return shares if mesh is None else np.asarray(shares)[:n]
+    if mesh is None:
+        return shares
+    if mesh.is_multi_process:
+        return multihost_utils.process_allgather(shares, tiled=True)[:n]
+    return np.asarray(shares)[:n]
 
 
 def replicate(tree: Any, mesh: Mesh | None) -> Any:
-    """Every array of a tree on every device of the mesh; without one the tree as it is."""
-    return tree if mesh is None else jax.device_put(tree, NamedSharding(mesh, WHOLE))
+    """Every array of a tree, the same in all processes, on every device of the mesh; without one the tree as it is."""
+    if mesh is None:
+        return tree
+    whole = NamedSharding(mesh, WHOLE)
+    if not mesh.is_multi_process:
+        return jax.device_put(tree, whole)
+
+    def on_all(leaf: Any) -> jax.Array:
+        if not _is_here(leaf):
+            return leaf  # on all since an earlier step
+        array = np.asarray(leaf)
+        return jax.make_array_from_callback(array.shape, whole, lambda index: array[index])
+
+    return jax.tree.map(on_all, tree)
+
+
+def own_part(rows: np.ndarray, n: int, tree: Any, mesh: Mesh | None) -> tuple[np.ndarray, Any, Mesh | None]:
+    """A process's part of what is computed image by image: which of `rows`, with weights and a mesh on its own devices.
+
+    Args:
+        rows: (M,) int, numbers of images, the same in every process.
+        n: the number of all images.
+        tree: what all need, such as weights.
+        mesh: see `data_mesh`.
+    """
+    if mesh is None or not mesh.is_multi_process:
+        return rows, tree, mesh
+    own = mesh.local_mesh if mesh.local_mesh.size > 1 else None
+    tree = jax.tree.map(lambda leaf: leaf if _is_here(leaf) else leaf.addressable_data(0), tree)
+    return rows[_owner(rows, n, mesh) == jax.process_index()], replicate(tree, own), own
+
+
+def of_all(mine: np.ndarray, rows: np.ndarray, n: int, mesh: Mesh | None) -> np.ndarray:
+    """The parts that the processes computed of `rows`, (M, ...), put together; arguments as for `own_part`."""
+    if mesh is None or not mesh.is_multi_process:
+        return mine
+    owner = _owner(rows, n, mesh)
+    most = int(np.bincount(owner).max())
+    parts = multihost_utils.process_allgather(np.pad(mine, ((0, most - len(mine)), *((0, 0),) * (mine.ndim - 1))))
+    whole = np.empty((len(rows), *mine.shape[1:]), mine.dtype)
+    for process, part in enumerate(parts):
+        whole[owner == process] = part[: np.count_nonzero(owner == process)]
+    return whole
+
+
+def total(mine: float, mesh: Mesh | None) -> float:
+    """The sum of what every process has."""
+    if mesh is None or not mesh.is_multi_process:
+        return mine
+    bits = np.array([mine]).view(np.uint32)  # JAX would round a float64
+    return float(multihost_utils.process_allgather(bits).view(np.float64).sum())
+
+
+def _owner(rows: np.ndarray, n: int, mesh: Mesh) -> np.ndarray:
+    return rows // (_per_device(n, mesh) * mesh.local_mesh.size)
+
+
+def _is_here(leaf: Any) -> bool:
+    return not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
+
+
+def own_columns(n: int, mesh: Mesh | None) -> slice:
+    """Of n places of a batch, which the mesh's devices divide, those of this process's devices."""
+    if mesh is None or not mesh.is_multi_process:
+        return slice(0, n)
+    of_a_process = n // mesh.size * mesh.local_mesh.size
+    return slice(jax.process_index() * of_a_process, (jax.process_index() + 1) * of_a_process)
+
+
+def assemble(mine: np.ndarray, spec: P, mesh: Mesh | None) -> jax.Array:
+    """On the devices, an array of which every process has `own_columns`; without a mesh all of it."""
+    if mesh is None:
+        return jnp.asarray(mine)
+    return jax.make_array_from_process_local_data(NamedSharding(mesh, spec), mine)
 
 
 def first_row(shares: jax.Array, axis: str) -> jax.Array:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
 from rich.table import Column, Table
@@ -120,6 +123,20 @@ def _clock(seconds: float) -> str:
     if minutes >= 100 * 60:
         return f"{minutes // (24 * 60)} days"
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+
+
+def table_of_seeds(
+    seeds: Sequence[int], objectives: Sequence[float], stability: np.ndarray, scored: Sequence[dict[str, float]]
+) -> Table:
+    """A line for each seed, the one of the lowest objective marked; `scored` has ACC, NMI and ARI, or is empty."""
+    table = Table(title="Seeds; * has the lowest objective, which needs no label")
+    for title in ("seed", "objective", "agreement with the others", *(("ACC", "NMI", "ARI") if scored else ())):
+        table.add_column(title, justify="right")
+    best = int(np.argmin(objectives))
+    for i, seed in enumerate(seeds):
+        cells = [f"{seed}{' *' if i == best else '  '}", f"{objectives[i]:.4f}", f"{stability[i]:.4f}"]
+        table.add_row(*cells, *(f"{scored[i][name]:.4f}" for name in ("acc", "nmi", "ari") if scored))
+    return table
 
 
 def table_of(scores: dict[str, dict[str, float]]) -> Table:

@@ -13,6 +13,7 @@ tensorboard/     metrics.jsonl for TensorBoard, where asked for
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -33,6 +34,7 @@ from .settings import Settings
 CONFIG, METRICS, CHECKPOINTS = "config.json", "metrics.jsonl", "checkpoints"
 ASSIGNMENTS, SCORES, REPORT = "assignments.csv", "scores.json", "report.html"
 TENSORBOARD, LOCK = "tensorboard", ".lock"
+CONSENSUS = "consensus.csv"  # beside the folders of several seeds
 FILES = (CONFIG, METRICS, CHECKPOINTS, ASSIGNMENTS, SCORES, REPORT, TENSORBOARD)
 FORMAT = 2  # 2: the dense layers next to a map count its channels first
 
@@ -94,8 +96,9 @@ class Config:
                 reading=_reading(found.get("reading")),
                 white=None if found.get("white") is None else float(found["white"]),
             )
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise ValueError(f"{path} is damaged or not of this program: {error}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"{path} is damaged or not of this program: {reason}") from error
 
     def differences(self, other: Config) -> list[str]:
         """What differs from `other`, as "name: value, not theirs"; the source's name does not count, its images do.
@@ -184,14 +187,19 @@ def append_metrics(folder: Path, record: dict[str, Any]) -> None:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, up to one that a crash or a full disk has cut short."""
+    """The lines of metrics.jsonl, up to one that is damaged, or that a crash or a full disk has cut short."""
     path = folder / METRICS
     found: list[dict[str, Any]] = []
     for line in path.read_text(errors="replace").split("\n")[:-1] if path.exists() else []:
         try:
-            found.append(json.loads(line))
-        except ValueError:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        if not isinstance(record, dict) or not isinstance(record.get("stage"), str):
+            break
+        if not isinstance(record.get("epoch"), int):
+            break
+        found.append(record)
     return found
 
 
@@ -235,6 +243,18 @@ def write_assignments(
         partial.unlink(missing_ok=True)  # where a chunk could not be had
 
 
+def write_consensus(
+    path: Path, clusters: np.ndarray, agreement: np.ndarray, image_names: Sequence[str] | None = None
+) -> None:
+    """A header and a line for each image: index, name, cluster and agreement, see `ensemble.Consensus`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["index", *([] if image_names is None else ["name"]), "cluster", "agreement"])
+    for i, (cluster, share) in enumerate(zip(clusters, agreement, strict=True)):
+        writer.writerow([i, *([] if image_names is None else [image_names[i]]), cluster, f"{share:.6g}"])
+    replace_text(path, text.getvalue())
+
+
 def read_clusters(path: Path, n_images: int) -> np.ndarray:
     """The cluster of each image, (N,) int64, from a file that `write_assignments` wrote.
 
@@ -243,8 +263,8 @@ def read_clusters(path: Path, n_images: int) -> np.ndarray:
     """
     with path.open(newline="", encoding="utf-8") as file:
         try:
-            clusters = np.array([int(row["cluster"]) for row in csv.DictReader(file)])
-        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            clusters = np.array([int(row["cluster"]) for row in csv.DictReader(file)], np.int64)
+        except (ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
             raise ValueError(f"{path} is damaged: a cluster cannot be read in it") from error
     if len(clusters) != n_images:
         raise ValueError(f"{path} has {len(clusters)} lines for {n_images} images: it was changed, or is of others")
@@ -257,9 +277,19 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_scores(folder: Path) -> dict[str, dict[str, float]]:
-    """scores.json, or {} where there is none."""
+    """scores.json, or {} where there is none.
+
+    Raises:
+        ValueError: a damaged one.
+    """
     path = folder / SCORES
-    return json.loads(path.read_text()) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+        return {stage: {name: float(value) for name, value in scores.items()} for stage, scores in found.items()}
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: remove it, and the run goes on without those scores") from error
 
 
 def replace_text(path: Path, text: str) -> None:

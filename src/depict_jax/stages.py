@@ -7,7 +7,7 @@ out and may pass one back to go on from there. No label enters: there is no argu
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,9 +24,11 @@ from threadpoolctl import threadpool_limits
 from .agglomerative import path_integral_clustering
 from .architecture import Architecture
 from .assignments import checked_prior, target_distribution
+from .epochs import Epoch, steps_per_epoch, stream_epoch, train_epoch
 from .metrics import indicators
 from .networks import Depict
 from .parallel import data_mesh, gather, replicate, share
+from .processes import of_first
 from .settings import Settings
 from .training import (
     Loss,
@@ -35,8 +37,6 @@ from .training import (
     fresh_state,
     head_from_assignment,
     predict,
-    steps_per_epoch,
-    train_epoch,
     validation_loss,
 )
 
@@ -152,6 +152,7 @@ def run(
     settings: Settings,
     state: RunState | None = None,
     devices: int | None = None,
+    stream: bool = False,
 ) -> Iterator[EpochEnd | StageEnd]:
     """Train, from the beginning or from `state`, one event after each epoch and each stage.
 
@@ -162,6 +163,10 @@ def run(
         state: one that an earlier, equal run handed out.
         devices: how many of this machine's devices share images and batches; None for all. The result is the same but
             for the order of additions.
+        stream: leave the images where they are, in a file that is mapped into memory for one, and hand the devices a
+            few batches at a time; the result is the same.
+
+    Of several processes (see `processes.connect`) each runs this, with the same arguments.
 
     Raises:
         ValueError: embeddings that the initial assignment cannot split into K clusters; a prior of the wrong length;
@@ -170,41 +175,49 @@ def run(
     """
     checked_prior(settings.prior, architecture.n_clusters)
     state = initial_state(architecture, settings, len(pixels)) if state is None else state
-    trainer = _Trainer(pixels, architecture, settings, data_mesh(devices))
+    trainer = Trainer(pixels, architecture, settings, data_mesh(devices), stream)
     while state.stage != FINISHED:
-        start = time.perf_counter()
-        stage = int(state.stage)
-        if trainer.is_over(state):
-            state = jax.block_until_ready(trainer.end_stage(state))
-            yield StageEnd(STAGES[stage], time.perf_counter() - start, state)
-        else:
-            previous = np.asarray(state.p).argmax(axis=1) if stage in (WARM, JOINT) and state.epoch else None
-            state, losses, members = trainer.train(state)
-            seconds = time.perf_counter() - start
-            found = {}
-            if stage != PRETRAIN:  # before the initial assignment there is nothing to tell
-                found = indicators(np.asarray(state.p)[members], None if previous is None else previous[members])
-            yield EpochEnd(
-                stage=STAGES[stage],
-                epoch=int(state.epoch),
-                epochs=trainer.limits[stage],
-                losses=losses,
-                seconds=seconds,
-                images_per_second=len(members) / seconds,
-                indicators=found,
-                state=state,
-            )
+        event = trainer.end_stage(state) if trainer.is_over(state) else trainer.train(state)
+        yield event
+        state = event.state
 
 
-class _Trainer:
-    """What stays the same through a run: the images on the devices, the split, each stage's loss and limits."""
+class Inputs(NamedTuple):
+    """What an epoch reads beside the images."""
 
-    def __init__(self, pixels: np.ndarray, architecture: Architecture, settings: Settings, mesh: Mesh | None = None):
+    train: TrainState
+    targets: jax.Array  # Q of all images, (N, K)
+    members: np.ndarray  # (M,) int32, the images trained on
+    learning_rates: np.ndarray  # (steps,)
+    key: jax.Array
+
+
+class Trainer:
+    """What stays the same through a run: the images on the devices, the split, each stage's loss and limits.
+
+    Args:
+        pixels: see `run`; so the rest.
+        architecture: see there.
+        settings: see there.
+        mesh: of the devices that share the images; None for one.
+        stream: see there.
+        images: the pixels on the device, where another run has them there already.
+    """
+
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        architecture: Architecture,
+        settings: Settings,
+        mesh: Mesh | None = None,
+        stream: bool = False,
+        images: jax.Array | None = None,
+    ):
         self.pixels = pixels
         self.mesh = mesh
-        self.on_device = share(pixels, mesh)
-        padded = len(self.on_device) > len(pixels)
-        self.images = share(np.ones((len(pixels), 1), bool), mesh) if padded else None  # False for padding
+        self.images = share(pixels, mesh) if images is None and not stream else images  # None where they are streamed
+        padded = mesh is not None and len(pixels) % mesh.size > 0
+        self.real = share(np.ones((len(pixels), 1), bool), mesh) if padded else None  # False for padding
         self.settings = settings
         self.model = Depict(architecture)
         self.trained = Depict(architecture, settings.precision)  # the same weights, in a training step
@@ -231,52 +244,82 @@ class _Trainer:
         patience = self.settings.pretrain_patience if stage == PRETRAIN else self.settings.warm_patience
         return bool(state.waited >= patience)
 
-    def train(self, state: RunState) -> tuple[RunState, dict[str, float], np.ndarray]:
-        """One epoch of the stage under way: the state after it, its losses, and the images it trained on."""
-        stage, epoch, members = int(state.stage), int(state.epoch), self.members[int(state.stage)]
-        targets = self.targets(state)
-        result = train_epoch(
+    def train(self, state: RunState) -> EpochEnd:
+        """One epoch of the stage under way.
+
+        Raises:
+            DivergedError: a loss or gradient that is NaN or infinite.
+        """
+        start = time.perf_counter()
+        now = self.before_epoch(state)
+        epoch: Callable[..., Epoch] = train_epoch if self.images is not None else stream_epoch
+        result = epoch(
             self.trained,
-            self.losses[stage],
-            replicate(state.train, self.mesh),
-            self.on_device,
-            targets,
-            members,
-            self.learning_rates(stage, epoch),
-            _key(self.settings, stage, epoch + 1),
+            self.losses[int(state.stage)],
+            replicate(now.train, self.mesh),
+            self.pixels if self.images is None else self.images,
+            now.targets,
+            now.members,
+            now.learning_rates,
+            now.key,
             batch_size=self.settings.batch_size,
             affine=self.settings.affine,
             mesh=self.mesh,
         )
+        return self.after_epoch(state, now.targets, result, start)
+
+    def before_epoch(self, state: RunState) -> Inputs:
+        """What the next epoch of the stage under way reads."""
+        stage, epoch = int(state.stage), int(state.epoch)
+        rates, key = self.learning_rates(stage, epoch), _key(self.settings, stage, epoch + 1)
+        return Inputs(state.train, self.targets(state), self.members[stage], rates, key)
+
+    def after_epoch(self, before: RunState, targets: jax.Array, result: Epoch, start: float) -> EpochEnd:
+        """An epoch's event, with the state after it; `start` is time.perf_counter() before it.
+
+        Raises:
+            DivergedError: a loss or gradient that is NaN or infinite.
+        """
+        stage, epoch = int(before.stage), int(before.epoch) + 1
         p = gather(result.p, len(self.pixels), self.mesh)
         losses = {name: float(value) for name, value in result.losses.items()}
         finite = np.asarray(result.finite)
         if not finite.all():
-            where = f"{STAGES[stage]} epoch {epoch + 1}, batch {int(finite.argmin()) + 1} of {len(finite)}"
+            where = f"{STAGES[stage]} epoch {epoch}, batch {int(finite.argmin()) + 1} of {len(finite)}"
             raise DivergedError(f"a loss or gradient became NaN or infinite in {where}")
         variables = result.state.variables
         if stage == PRETRAIN:
-            score = validation_loss(self.model, self.losses[stage], variables, self.pixels[self.held_out], self.mesh)
+            score = validation_loss(self.model, self.losses[stage], variables, self.pixels, self.mesh, self.held_out)
             losses["validation"] = score
         elif stage == WARM:
-            held_out = predict(self.model, variables, self.pixels[self.held_out], self.mesh)[1].argmax(axis=1)
-            agreement = float(normalized_mutual_info_score(state.assignment[self.held_out], held_out))
+            held_out = predict(self.model, variables, self.pixels, self.mesh, self.held_out)[1].argmax(axis=1)
+            agreement = float(normalized_mutual_info_score(before.assignment[self.held_out], held_out))
             score, losses["agreement"] = -agreement, agreement
         else:
-            score = float(jnp.square(self.q_step(p) - targets).mean(where=self.images))
+            score = float(jnp.square(self.q_step(p) - targets).mean(where=self.real))
             losses["target_change"] = score
-        state = state._replace(epoch=np.int32(epoch + 1), train=result.state, p=p)
+        state = before._replace(epoch=np.int32(epoch), train=result.state, p=p)
         if stage == JOINT:
-            return state._replace(best_score=np.float32(score)), losses, members
-        if score < state.best_score:
+            state = state._replace(best_score=np.float32(score))
+        elif score < state.best_score:
             best = jax.tree.map(jnp.copy, variables)  # the epoch's buffers are used again by the next one
             state = state._replace(best_variables=best, best_score=np.float32(score), waited=np.int32(0))
         else:
             state = state._replace(waited=np.int32(state.waited + 1))
-        return state, losses, members
+        members, found = self.members[stage], {}
+        if stage != PRETRAIN:  # before the initial assignment there is nothing to tell
+            previous = np.asarray(before.p)[members].argmax(axis=1) if before.epoch else None
+            found = indicators(np.asarray(p)[members], previous)
+        seconds = time.perf_counter() - start
+        return EpochEnd(STAGES[stage], epoch, self.limits[stage], losses, seconds, len(members) / seconds, found, state)
 
-    def end_stage(self, state: RunState) -> RunState:
-        """The next stage's start."""
+    def end_stage(self, state: RunState) -> StageEnd:
+        """The end of the stage under way, with the next one's start."""
+        start = time.perf_counter()
+        following = jax.block_until_ready(self._following(state))
+        return StageEnd(STAGES[int(state.stage)], time.perf_counter() - start, following)
+
+    def _following(self, state: RunState) -> RunState:
         stage = int(state.stage)
         if stage == JOINT:
             variables = state.train.variables
@@ -284,7 +327,7 @@ class _Trainer:
         variables, assignment = state.best_variables, state.assignment
         if stage == INITIAL:
             embeddings = self.predictions(variables)[0]
-            assignment = initial_assignment(embeddings, embeddings.shape[1], self.settings)
+            assignment = of_first(initial_assignment(embeddings, embeddings.shape[1], self.settings))
             variables = head_from_assignment(variables, embeddings, assignment)
         p = self.predictions(variables)[1] if stage == WARM else state.p
         return _begin(stage + 1, variables, assignment, p)
@@ -334,7 +377,13 @@ def initial_assignment(embeddings: np.ndarray, n_clusters: int, settings: Settin
             "--pretrain-learning-rate (1e-4), or smaller images (32 x 32)"
         )
     if settings.initial == "acpic":
-        return path_integral_clustering(embeddings, n_clusters)
+        try:
+            return path_integral_clustering(embeddings, n_clusters)
+        except ValueError:  # images so often repeated that all neighbours of each are itself: then each counts once
+            distinct, which = np.unique(embeddings, axis=0, return_inverse=True)
+            if not n_clusters <= len(distinct) < len(embeddings):
+                raise
+            return path_integral_clustering(distinct, n_clusters)[which]
     return kmeans(embeddings, n_clusters, settings)
 
 

@@ -1,4 +1,5 @@
-"""Pure step and epoch functions. The three training stages share one epoch and differ in its loss and targets."""
+"""Pure functions of one training step, of validation and prediction. The three training stages share the step and
+differ in its loss and targets."""
 
 from __future__ import annotations
 
@@ -40,15 +41,6 @@ class TrainState(NamedTuple):
     optimiser_state: optax.OptState
 
 
-class Epoch(NamedTuple):
-    """What one epoch gives."""
-
-    state: TrainState
-    losses: dict[str, jax.Array]  # means over the epoch's images
-    p: jax.Array  # (N, K) clean predictions, each image's from its own step; zeros for images left out
-    finite: jax.Array  # (steps,) bool, whether a step's loss and gradient, and those of all before it, were finite
-
-
 @dataclass(frozen=True)
 class Loss:
     """L_R + gamma * cross entropy; gamma = 0 is the autoencoder's loss alone."""
@@ -56,6 +48,11 @@ class Loss:
     layer_weights: tuple[float, ...]
     clustering_weight: float
     stop_gradient: bool = False
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the parts that a call gives."""
+        return ("loss", "reconstruction", *(("cross_entropy",) if self.clustering_weight else ()))
 
     def __call__(
         self,
@@ -169,117 +166,6 @@ def is_finite(state: TrainState, loss: jax.Array) -> jax.Array:
     return jnp.isfinite(loss) & jnp.isfinite(squares)
 
 
-def steps_per_epoch(n_images: int, batch_size: int) -> int:
-    """Batches that hold all images, the last one padded."""
-    return -(-n_images // batch_size)
-
-
-@partial(jax.jit, static_argnames=("model", "loss", "batch_size", "affine", "mesh"), donate_argnames=("state",))
-def train_epoch(
-    model: Depict,
-    loss: Loss,
-    state: TrainState,
-    pixels: jax.Array,
-    targets: jax.Array,
-    members: jax.Array,
-    learning_rates: jax.Array,
-    key: jax.Array,
-    *,
-    batch_size: int,
-    affine: float = 0.0,
-    mesh: Mesh | None = None,
-) -> Epoch:
-    """One pass over the images that `members` lists, shuffled, as a single device call.
-
-    Args:
-        model: the network.
-        loss: which loss.
-        state: weights and moments; its buffers are donated.
-        pixels: all images, uint8 (N, H, W, C).
-        targets: Q of all images, (N, K).
-        members: (M,) int32, the images to train on, each once.
-        learning_rates: one for each step.
-        key: for the order and the corruption.
-        batch_size: images a step; the last batch is padded, and the padding masked out of loss and gradient.
-        affine: see `train_step`.
-        mesh: devices over which pixels, targets, every batch and p are shared out, see `parallel`; None for one.
-    """
-    if mesh is None:
-        batches, keys = _batches(members, len(pixels), batch_size, key)
-
-        def step(state, batch):
-            indices, learning_rate, key = batch
-            mask = (indices < len(pixels)).astype(jnp.float32)
-            images = scale(pixels.at[indices].get(mode="clip"))
-            state, parts, p = train_step(
-                model, loss, state, images, targets.at[indices].get(mode="clip"), mask, learning_rate, key, affine
-            )
-            finite = is_finite(state, parts["loss"])
-            return state, ({name: value * mask.sum() for name, value in parts.items()}, p, finite)
-
-        state, (sums, p, finite) = jax.lax.scan(step, state, (batches, learning_rates, keys))
-        rows = p.reshape(batches.size, -1)
-        collected = jnp.zeros((len(pixels), p.shape[-1])).at[batches.reshape(-1)].set(rows, mode="drop")
-    else:
-        shared, whole = parallel.SHARED, parallel.WHOLE
-        state, sums, collected, finite = jax.shard_map(
-            partial(_shared_epoch, model, loss, batch_size=batch_size, affine=affine),
-            mesh=mesh,
-            in_specs=(whole, shared, shared, whole, whole, whole),
-            out_specs=(whole, whole, shared, whole),
-        )(state, pixels, targets, members, learning_rates, key)
-    return Epoch(state, {name: values.sum() / len(members) for name, values in sums.items()}, collected, finite)
-
-
-def _batches(members: jax.Array, n_images: int, batch_size: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """An epoch's shuffled batches, (steps, batch_size) with `n_images` as padding, and a key for each step."""
-    n_steps = steps_per_epoch(len(members), batch_size)
-    order_key, noise_key = jax.random.split(key)
-    padding = n_steps * batch_size - len(members)
-    order = jnp.pad(jax.random.permutation(order_key, members), (0, padding), constant_values=n_images)
-    return order.reshape(n_steps, batch_size), jax.random.split(noise_key, n_steps)
-
-
-def _shared_epoch(
-    model: Depict,
-    loss: Loss,
-    state: TrainState,
-    pixels: jax.Array,
-    targets: jax.Array,
-    members: jax.Array,
-    learning_rates: jax.Array,
-    key: jax.Array,
-    *,
-    batch_size: int,
-    affine: float,
-) -> tuple[TrainState, dict[str, jax.Array], jax.Array, jax.Array]:
-    """One device's part of `train_epoch`, inside shard_map: state, sums of losses by step, its rows of p, `finite`.
-
-    All devices shuffle alike, so that the batches are one device's; each gets its part of a batch from the others.
-    """
-    axis = parallel.AXIS
-    n_devices = jax.lax.axis_size(axis)
-    n_images = n_devices * len(pixels)  # with what pads the last shares: beyond every member
-    batches, keys = _batches(members, n_images, batch_size, key)
-    batches = jnp.pad(batches, ((0, 0), (0, -batch_size % n_devices)), constant_values=n_images)
-
-    def step(carry, batch):
-        state, collected = carry
-        indices, learning_rate, key = batch
-        mine = indices.reshape(n_devices, -1)[jax.lax.axis_index(axis)]
-        mask = (mine < n_images).astype(jnp.float32)
-        images = scale(parallel.fetch(pixels, indices, axis))
-        q = parallel.fetch(targets, indices, axis)
-        count = (indices < n_images).sum()
-        state, parts, p = train_step(model, loss, state, images, q, mask, learning_rate, key, affine, axis, count)
-        sums = {name: value * count for name, value in parts.items()}
-        return (state, parallel.store(collected, indices, p, axis)), (sums, is_finite(state, parts["loss"]))
-
-    empty = jax.lax.pcast(jnp.zeros(targets.shape), axis, to="varying")
-    (state, collected), (sums, finite) = jax.lax.scan(step, (state, empty), (batches, learning_rates, keys))
-    return state, sums, collected, finite
-
-
 @partial(jax.jit, static_argnames=("model", "loss", "mesh"))
 def _validation_sum(model, loss, variables, pixels, mask, mesh):
     def of_chunk(variables, pixels, mask):
@@ -293,14 +179,24 @@ def _validation_sum(model, loss, variables, pixels, mask, mesh):
 
 
 def validation_loss(
-    model: Depict, loss: Loss, variables: Variables, pixels: np.ndarray, mesh: Mesh | None = None
+    model: Depict,
+    loss: Loss,
+    variables: Variables,
+    pixels: np.ndarray,
+    mesh: Mesh | None = None,
+    rows: np.ndarray | None = None,
 ) -> float:
-    """The autoencoder's loss without corruption, mean over uint8 pixels (N, H, W, C), which a mesh's devices share."""
+    """The autoencoder's loss without corruption, mean over uint8 pixels (N, H, W, C), which a mesh's devices share.
+
+    With `rows`, over the images of these numbers, at least one.
+    """
+    rows = np.arange(len(pixels)) if rows is None else rows
+    mine, variables, own = parallel.own_part(rows, len(pixels), variables, mesh)
     total = sum(
-        float(_validation_sum(model, loss, variables, chunk, (np.arange(len(chunk)) < n).astype(np.float32), mesh))
-        for chunk, n in _chunks(pixels, mesh)
+        float(_validation_sum(model, loss, variables, chunk, (np.arange(len(chunk)) < n).astype(np.float32), own))
+        for chunk, n in _chunks(pixels, mine, own)
     )
-    return total / len(pixels)
+    return parallel.total(total, mesh) / len(rows)
 
 
 @partial(jax.jit, static_argnames=("model", "mesh"))
@@ -313,18 +209,26 @@ def _predict_chunk(model, variables, pixels, mesh):
 
 
 def predict(
-    model: Depict, variables: Variables, pixels: np.ndarray, mesh: Mesh | None = None
+    model: Depict,
+    variables: Variables,
+    pixels: np.ndarray,
+    mesh: Mesh | None = None,
+    rows: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Clean embeddings and probabilities, float32 (N, K) each, of uint8 pixels (N, H, W, C).
+    """Clean embeddings and probabilities, float32 (N, K) each, of uint8 pixels (N, H, W, C); of images `rows` of them.
 
     With a mesh its devices share the images; each computes what one alone would, to the same bits.
     """
+    rows = np.arange(len(pixels)) if rows is None else rows
+    mine, variables, own = parallel.own_part(rows, len(pixels), variables, mesh)
     found = [
-        [np.asarray(array)[:n] for array in _predict_chunk(model, variables, chunk, mesh)]
-        for chunk, n in _chunks(pixels, mesh)
+        [np.asarray(array)[:n] for array in _predict_chunk(model, variables, chunk, own)]
+        for chunk, n in _chunks(pixels, mine, own)
     ]
-    embeddings, p = zip(*found, strict=True)
-    return np.concatenate(embeddings), np.concatenate(p)
+    embeddings, p = (
+        parallel.of_all(np.concatenate(parts), rows, len(pixels), mesh) for parts in zip(*found, strict=True)
+    )
+    return embeddings, p
 
 
 def _on_shares(function: Callable, mesh: Mesh | None, gives: PartitionSpec, n_tables: int) -> Callable:
@@ -336,11 +240,11 @@ def _on_shares(function: Callable, mesh: Mesh | None, gives: PartitionSpec, n_ta
     )
 
 
-def _chunks(pixels: np.ndarray, mesh: Mesh | None) -> Iterator[tuple[np.ndarray, int]]:
-    """Pieces of CHUNK images a device with the number of real ones; the last piece is padded."""
+def _chunks(pixels: np.ndarray, rows: np.ndarray, mesh: Mesh | None) -> Iterator[tuple[np.ndarray, int]]:
+    """Pieces of CHUNK images a device with the number of real ones; the last piece, or the only one, is padded."""
     size = CHUNK if mesh is None else CHUNK * mesh.size
-    for start in range(0, len(pixels), size):
-        chunk = pixels[start : start + size]
+    for start in range(0, max(1, len(rows)), size):
+        chunk = pixels[rows[start : start + size]]
         padding = size - len(chunk)
         yield (np.pad(chunk, ((0, padding), (0, 0), (0, 0), (0, 0))) if padding else chunk), len(chunk)
 

@@ -11,10 +11,11 @@ from sklearn.cluster import KMeans
 from depict_jax import DEPICT
 from depict_jax.architecture import Architecture
 from depict_jax.assignments import target_distribution
+from depict_jax.epochs import train_epoch
 from depict_jax.metrics import scores
 from depict_jax.networks import Depict
 from depict_jax.reference import load_lasagne
-from depict_jax.training import Loss, fresh_state, head_from_assignment, predict, train_epoch, validation_loss
+from depict_jax.training import Loss, fresh_state, head_from_assignment, predict, validation_loss
 
 reference = pytest.mark.reference
 

@@ -2,6 +2,6 @@
 
 from ..reading import Reading
 from .images import Images, Skipped, Stream, as_pixels
-from .sources import load, stream
+from .sources import load, mapped, stream
 
-__all__ = ["Images", "Reading", "Skipped", "Stream", "as_pixels", "load", "stream"]
+__all__ = ["Images", "Reading", "Skipped", "Stream", "as_pixels", "load", "mapped", "stream"]

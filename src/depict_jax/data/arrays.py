@@ -32,14 +32,33 @@ def load(path: Path, image_shape: tuple[int, ...] | None) -> Images:
             return Images(_pixels(array, image_shape, path), None, str(path))
     with _opened(path) as archive:
         pixels = _pixels(_read(archive, path, _image_name(archive, path)), image_shape, path)
-        name = _first(archive, LABELS)
-        labels = None if name is None else labels_of(_read(archive, path, name), len(pixels), path)
-    return Images(pixels, labels, str(path))
+    return Images(pixels, _labels(path, len(pixels)), str(path))
 
 
 def stream(path: Path, image_shape: tuple[int, ...] | None) -> Stream:
     """As `load`, in pieces. (An array in Fortran order, whose images do not lie one after another, is read whole.)"""
-    return Stream(_pieces(path, image_shape))
+    return Stream(_pieces(path, image_shape), labels=lambda n_images: _labels(path, n_images))
+
+
+def mapped(path: Path, image_shape: tuple[int, ...] | None) -> np.ndarray | None:
+    """The images of a .npy file of uint8 as a read-only memory map of it; None where they cannot be had that way."""
+    with path.open("rb") as file:
+        header = _header(file, image_shape)
+    if path.suffix.lower() != ".npy" or header is None or header[1] != np.uint8:
+        return None
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError:  # shorter than its header says: reading it in turn says so
+        return None
+    return _pixels(array, image_shape, path)
+
+
+def _labels(path: Path, n_images: int) -> np.ndarray | None:
+    if path.suffix.lower() == ".npy":
+        return None
+    with _opened(path) as archive:
+        name = _first(archive, LABELS)
+        return None if name is None else labels_of(_read(archive, path, name), n_images, path)
 
 
 def _pieces(path: Path, image_shape: tuple[int, ...] | None) -> Iterator[np.ndarray]:

@@ -65,12 +65,12 @@ def pieces(pixels: np.ndarray):
 
 
 class Writer:
-    """A .npy of uint8 (N, H, W, C), image by image. C is 1 until the first picture in colour; then 3 for all."""
+    """A .npy of uint8 (N, H, W, C). Image by image, C is 1 until the first picture in colour; then 3 for all."""
 
-    def __init__(self, folder: Path, size: tuple[int, int]):
+    def __init__(self, folder: Path, size: tuple[int, int], channels: int = 1):
         self.path = folder / PIXELS
         self.size = size
-        self.channels = 1
+        self.channels = channels
         self.count = 0
         self._begin()
 
@@ -80,6 +80,11 @@ class Writer:
             self._widen()
         self._file.write(np.ascontiguousarray(np.broadcast_to(image, (*self.size, self.channels))).data)
         self.count += 1
+
+    def extend(self, images: np.ndarray) -> None:
+        """Some more at once, uint8 (n, H, W, C), of the channels that all have."""
+        self._file.write(np.ascontiguousarray(images).data)
+        self.count += len(images)
 
     def finish(self, about: dict[str, Any]) -> None:
         """Write the header and about.json, and see both to the disk."""

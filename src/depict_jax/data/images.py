@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ class Images:
     `labels` are for evaluation only: training takes `pixels`.
     """
 
-    pixels: np.ndarray  # uint8 (N, H, W, C); of a folder a read-only np.memmap
+    pixels: np.ndarray  # uint8 (N, H, W, C); of a folder, and of `data.mapped`, a read-only memory map
     labels: np.ndarray | None  # (N,), or None
     source: str  # where they came from, as the user named it
     names: tuple[str, ...] | None = None  # of the files, for a folder: N paths relative to it
@@ -64,6 +64,7 @@ class Stream:
     names: tuple[str, ...] | None = None  # as in `Images`, of all pieces together; so the rest
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    labels: Callable[[int], np.ndarray | None] = lambda n_images: None  # read only if asked for
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.pieces

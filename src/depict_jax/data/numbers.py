@@ -34,7 +34,7 @@ class Numbers(NamedTuple):
 
 def load(numbers: Numbers, source: str, image_shape: tuple[int, ...] | None) -> Images:
     """All images, read in pieces into one array; arguments and errors as `stream`, and labels not one for each."""
-    found = stream(numbers, image_shape)
+    found = stream(numbers, source, image_shape)
     n, pixels, start = numbers.shape[0], None, 0
     for piece in found:
         if pixels is None:
@@ -43,15 +43,15 @@ def load(numbers: Numbers, source: str, image_shape: tuple[int, ...] | None) -> 
         pixels[start : start + len(piece)] = piece
         start += len(piece)
     assert pixels is not None and start == n
-    labels = numbers.labels()
-    return Images(pixels, None if labels is None else labels_of(labels, n, source), source, notes=found.notes)
+    return Images(pixels, found.labels(n), source, notes=found.notes)
 
 
-def stream(numbers: Numbers, image_shape: tuple[int, ...] | None) -> Stream:
+def stream(numbers: Numbers, source: str, image_shape: tuple[int, ...] | None) -> Stream:
     """The images in pieces, with notes of what was assumed.
 
     Args:
         numbers: (N, D), (N, H, W), (N, H, W, C) or (N, C, H, W), of any plain kind.
+        source: the file, for sentences.
         image_shape: (H, W) or (H, W, C) of the images that rows of D numbers are; None for grey squares.
 
     Raises:
@@ -62,7 +62,12 @@ def stream(numbers: Numbers, image_shape: tuple[int, ...] | None) -> Stream:
     arranged, notes = _arrangement(numbers, image_shape)
     scaled, note = _scaling(numbers)
     pieces = (as_pixels(scaled(arranged(piece))) for piece in numbers.pieces())
-    return Stream(pieces, notes=(*numbers.notes, *notes, note))
+
+    def labels(n_images: int) -> np.ndarray | None:
+        found = numbers.labels()
+        return None if found is None else labels_of(found, n_images, source)
+
+    return Stream(pieces, notes=(*numbers.notes, *notes, note), labels=labels)
 
 
 def find(present: Iterable[str], wanted: tuple[str, ...], where: str) -> str | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..reading import Reading
-from . import arrays, folders, hdf5, idx, matlab, numbers, tables
+from . import arrays, cache, folders, hdf5, idx, matlab, numbers, tables
 from .images import Images, Stream, cut
 from .named import is_name, load_named
 
@@ -25,6 +27,7 @@ FILES = {
     ".parquet": tables.read_parquet,
     **dict.fromkeys(("idx", "idx.gz", "idx3-ubyte", "idx3-ubyte.gz", "idx1-ubyte", "idx1-ubyte.gz"), idx.read),
 }
+COPY = "file 1"  # what a cache entry of a file is of, and its layout
 OF_FILES = {"image_shape"}  # options that only flattened images have a use for,
 OF_NAMES = {"data_dir", "manual_dir"}  # and only named sets
 
@@ -80,7 +83,48 @@ def stream(source: str | Path, reading: Reading | None = None, console: Console 
         return folders.stream(path, reading, console)
     if path.suffix.lower() in ARRAYS:
         return arrays.stream(path, reading.image_shape)
-    return numbers.stream(_reader(path)(path), reading.image_shape)
+    return numbers.stream(_reader(path)(path), str(path), reading.image_shape)
+
+
+def mapped(source: str | Path, reading: Reading | None = None, console: Console | None = None) -> Images:
+    """As `load`, of more images than memory holds: pixels are a read-only memory map; only what is used is read.
+
+    It is of the file itself where that is a .npy of uint8; else of a copy in the user's cache folder, made the first
+    time. (Named sets, which are small, are in memory.)
+
+    Args:
+        source: as for `load`; so the rest.
+        reading: see there.
+        console: see there.
+
+    Raises:
+        ValueError, TypeError: as `load`; and a cache that cannot be written.
+    """
+    reading = reading or Reading()
+    if is_name(str(source)) or Path(source).is_dir():
+        return load(source, reading, console)
+    path = _checked(source, reading)
+    pixels = arrays.mapped(path, reading.image_shape)
+    if pixels is not None:
+        return Images(pixels, None, str(path))
+    found = stream(path, reading, console)
+
+    def make(folder: Path) -> None:
+        writer = None
+        try:
+            for piece in found:
+                writer = writer or cache.Writer(folder, piece.shape[1:3], piece.shape[3])
+                writer.extend(piece)
+            assert writer is not None  # no source is without images
+            writer.finish({})
+        finally:
+            if writer is not None:
+                writer.close()
+
+    status = path.stat()
+    what = [COPY, str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns, reading.image_shape]
+    pixels, _ = cache.entry(hashlib.sha256(json.dumps(what).encode()).hexdigest(), make)
+    return Images(pixels, found.labels(len(pixels)), str(path), notes=found.notes)
 
 
 def _checked(source: str | Path, reading: Reading) -> Path:
