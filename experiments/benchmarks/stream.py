@@ -77,7 +77,7 @@ def in_turn(path: Path, turns: int) -> dict[str, Any]:
 
     def images_per_second(epoch: Any, pixels: Any, members: np.ndarray) -> float:
         state = jax.block_until_ready(fresh_state(jax.tree.map(jnp.copy, variables)))
-        loss = Loss((1.0, 0.1, 0.1, 0.1), 1.0)
+        loss = Loss((1.0, 0.1, 0.1), 1.0)
         start = time.perf_counter()
         found = epoch(model, loss, state, pixels, targets, members, rates, jax.random.key(2), batch_size=BATCH_SIZE)
         jax.block_until_ready((found.state, found.p, found.losses))
