@@ -10,6 +10,7 @@ are read after training, for the scores alone.
 from __future__ import annotations
 
 import argparse
+from typing import get_args
 
 import numpy as np
 
@@ -18,13 +19,13 @@ from depict_jax.data import Images
 from depict_jax.ensemble import objective
 from depict_jax.run_folder import Config
 from depict_jax.runner import answer_after
-from depict_jax.settings import Settings
+from depict_jax.settings import Precision, Settings
 from depict_jax.stages import STAGES, check_job
 from experiments import presets, results
 from experiments.jobs import STORE, Found, Job, Watch, run_missing
 from experiments.presets import Preset
 from experiments.store import trained
-from experiments.variants import VARIANTS, settings_of
+from experiments.variants import BFLOAT16, VARIANTS, settings_of
 
 AFTER = dict(zip(STAGES, ("pretrain", "initial", "warm", "final"), strict=False))  # what a stage's scores are called
 
@@ -34,12 +35,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", choices=presets.NAMES, nargs="+")
     parser.add_argument("--variant", choices=VARIANTS, nargs="+", default=list(VARIANTS))
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     parser.add_argument("--seeds", type=int, help="how many, from 0 on; left out, as many as the table has")
     arguments = parser.parse_args()
+    precision = BFLOAT16 if arguments.precision == "bfloat16" else ""
+    variants = [variant + precision for variant in arguments.variant]
     for name in arguments.dataset:
         preset = presets.preset(name)
         seeds = preset.seeds if arguments.seeds is None else arguments.seeds
-        run_missing(name, preset, jobs(arguments.variant, seeds), compute)
+        run_missing(name, preset, jobs(variants, seeds), compute)
 
 
 def jobs(variants: list[str], seeds: int) -> list[Job]:

@@ -55,6 +55,7 @@ def page(found: Sequence[Result]) -> str:
         beside(found),
         ablation_tables.approaches(found),
         ablation_tables.q_steps(found),
+        ablation_tables.precision(found),
         ablation_tables.labels(found),
         running_time.section(found),
         _machines(found),

@@ -1,4 +1,4 @@
-"""Damaged files of every kind, read until a reader does anything but give images or refuse in a sentence.
+"""Damaged files of every kind, and checkpoints, read until a reader does anything but give what it should or refuse.
 
 make fuzz    # python -m tests.fuzz_readers --minutes 10
 
@@ -15,6 +15,7 @@ import gzip
 import io
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,15 +25,16 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 PICTURES = ("png", "jpg", "gif", "tif")
 OF_A_RUN = ("config.json", "metrics.jsonl", "scores.json", "assignments.csv")
 SOURCES = ("npz", "npy", "h5", "mat", "v73.mat", "idx", "idx.gz", "csv", "csv.gz", "parquet", *PICTURES)
-KINDS = (*SOURCES, *OF_A_RUN)
+KINDS = (*SOURCES, *OF_A_RUN, "checkpoint")
 SECONDS = 20  # that a case may take
-MEMORY = 3 << 30  # address space that a process may have: the libraries alone map 1.5 GB
+MEMORY, MORE = 3 << 30, 3 << 29  # address space that a process may have, of which the libraries map half; or may add
 CASES = 200  # of one process
 FOUND = Path(__file__).resolve().parents[1] / "runs/fuzz"
 
@@ -145,6 +147,8 @@ def run_case(case: int, folder: Path) -> str | None:
 
     rng = np.random.default_rng(case)
     kind = KINDS[case % len(KINDS)]
+    if kind == "checkpoint":
+        return _trouble(lambda: _restore_damaged(folder / "checkpoints", rng))
     if kind in OF_A_RUN:
         (folder / kind).write_bytes(damaged(kind, rng))
         return _trouble(lambda: _read_of_a_run(kind, folder))
@@ -183,6 +187,48 @@ def _read_of_a_run(kind: str, folder: Path) -> None:
         assert all({"stage", "epoch"} <= record.keys() for record in run_folder.read_metrics(folder))
 
 
+def save_checkpoints(folder: Path) -> tuple[Callable, list]:
+    """Two checkpoints of a small run; what makes a state of their shapes, and both states."""
+    import jax
+
+    from depict_jax.architecture import Architecture
+    from depict_jax.checkpoints import Checkpoints
+    from depict_jax.settings import Settings
+    from depict_jax.stages import initial_state
+
+    def like() -> Any:
+        return initial_state(Architecture.for_image((8, 8, 1), 2), Settings(), 12)
+
+    shapes = jax.eval_shape(like)
+    states = [jax.tree.map(lambda leaf, i=i: np.full(leaf.shape, i, leaf.dtype), shapes) for i in (1, 2)]
+    with Checkpoints(folder) as saved:
+        for state in states:
+            saved.save(state)
+    return like, states
+
+
+def _restore_damaged(folder: Path, rng: np.random.Generator) -> None:
+    """One to three files of the newer of two checkpoints changed or lost: one of the two comes back, to the bit."""
+    import jax
+
+    from depict_jax.checkpoints import Checkpoints
+
+    shutil.rmtree(folder, ignore_errors=True)
+    like, states = save_checkpoints(folder)
+    files = sorted(path for path in (folder / "2").rglob("*") if path.is_file())
+    for path in rng.choice(np.array(files, object), rng.integers(1, 4)):
+        if rng.random() < 0.1:
+            path.unlink(missing_ok=True)
+        elif path.exists():
+            path.write_bytes(_changed(path.read_bytes(), rng))
+    with warnings.catch_warnings(record=True) as told, Checkpoints(folder) as saved:
+        warnings.simplefilter("always")
+        restored = saved.restore(like)
+    bits = [[np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state)] for state in (*states, restored)]
+    assert bits[2] in bits[:2], "neither of the two that were saved"
+    assert bits[2] == bits[1] or any("is damaged" in str(one.message) for one in told), "passed over without a word"
+
+
 def _trouble(work: Callable[[], None]) -> str | None:
     try:
         work()
@@ -198,16 +244,24 @@ def _trouble(work: Callable[[], None]) -> str | None:
 
 def worker(first: int, last: int, folder: Path) -> None:
     """Run cases, each one's number put down before it begins, so that a crash can be told."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("error")
     for case in range(first, last):
         (folder / "case").write_text(str(case))
+        _limit_memory(KINDS[case % len(KINDS)])
         signal.alarm(SECONDS)  # its signal ends the process, inside a library too
         found = run_case(case, folder)
         signal.alarm(0)
         if found is not None:
             print(f"CASE {case}\n{found}", flush=True)
+
+
+def _limit_memory(kind: str) -> None:
+    """So much more than is mapped now; JAX, which checkpoints need, maps some GB of its own, and hardly uses them."""
+    unlimited = resource.RLIM_INFINITY
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    most = unlimited if kind == "checkpoint" else max(MEMORY, mapped + MORE)
+    resource.setrlimit(resource.RLIMIT_AS, (most, unlimited))
 
 
 def hunt(first: int, seconds: float, cases: int | None = None) -> dict[int, str]:

@@ -12,7 +12,7 @@ from depict_jax.stages import EpochEnd, check_job, run
 from experiments import claims, presets, results, running_time, store, tables
 from experiments.jobs import Found, Job, Unavailable, run_missing
 from experiments.presets import Preset
-from experiments.variants import VARIANTS, settings_of
+from experiments.variants import BFLOAT16, VARIANTS, settings_of
 
 SETTINGS = Settings(pretrain_epochs=2, warm_epochs=1, joint_epochs=2, initial="kmeans", batch_size=50)
 
@@ -96,6 +96,13 @@ def test_variants_differ_between_data_sets_in_the_paper_s_initial_assignment_alo
         assert len({replace(settings, initial="acpic") for settings in of}) == 1
     assert settings_of("paper", "kmeans", 0).rule == "squared"
     assert len({settings_of("best", initial, 0) for initial in ("kmeans", "acpic")}) == 1
+
+
+def test_a_variant_in_bfloat16_differs_in_that_alone():
+    for variant in VARIANTS:
+        of = settings_of(variant + BFLOAT16, "kmeans", 3)
+        assert of.precision == "bfloat16"
+        assert replace(of, precision="float32") == settings_of(variant, "kmeans", 3)
 
 
 def test_a_preset_knows_its_command():

@@ -76,6 +76,14 @@ def test_the_ablation_of_the_paper_alone_is_no_ablation():
     assert ablation_tables.approaches(paper) == ablation_tables.q_steps(paper) == ablation_tables.labels(paper) == []
 
 
+def test_precisions_are_compared_on_the_seeds_that_have_both():
+    found = made_up("usps", "depict", "best", [0.9, 0.8, 0.1]) + made_up("usps", "depict", "best+bfloat16", [0.8, 0.9])
+    assert ablation_tables.precision(found)[-1] == (
+        "| USPS | best | 0.850 ± 0.071 / 0.750 (2) | 0.850 ± 0.071 / 0.750 (2) | 0.000 ± 0.141 |"
+    )
+    assert ablation_tables.precision(made_up("usps", "depict", "best", [0.9])) == []
+
+
 def test_errors_stand_beside_the_published():
     found = made_up(
         "mnist-full",
