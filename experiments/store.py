@@ -42,7 +42,9 @@ READ_BY = {
 }
 # Modules that training does not depend on: their changes leave what is kept valid.
 _APART = (
+    "checkpoints",
     "cli",
+    "doctor",
     "ensemble",
     "estimator",
     "fitting",

@@ -3,6 +3,7 @@
 import resource
 import shutil
 import signal
+import sys
 
 import jax
 import numpy as np
@@ -100,13 +101,16 @@ def empty(folder):
     [truncate, flip, lose_the_data, lose_the_description, lose_what_was_noted, empty],
     ids=lambda f: f.__name__,
 )
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(folder, first, like, damage):
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(folder, first, like, damage, monkeypatch, caplog):
+    beside = []  # what would be printed too, by reads that a failed one has left under way
+    monkeypatch.setattr(sys, "unraisablehook", beside.append)
     damage(folder / "3")
     with Checkpoints(folder) as saved, pytest.warns(UserWarning, match=r"checkpoint .*/3 is damaged") as told:
         assert same(saved.restore(like), numbered(first, 2))
     assert (
         len(told) == 1 and "2, the one before it, is used" in str(told[0].message) and "\n" not in str(told[0].message)
     )
+    assert beside == [] and [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_no_whole_checkpoint_is_an_error_and_none_is_removed(folder, like):

@@ -3,8 +3,11 @@ bits or not at all."""
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import logging
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +26,27 @@ from .stages import FINISHED, RunState, initial_state
 
 KEPT = 3  # the last few; with them the best of every stage
 PACKAGE, FORMAT = "depict-jax", 1
+
+
+@contextmanager
+def _late_words_held_back() -> Iterator[None]:
+    """A failed read is one error: orbax leaves the reads beside it under way, and pages of them would be printed."""
+    before, log = sys.unraisablehook, logging.getLogger("asyncio")
+
+    def hook(told: Any) -> None:
+        if str(told.exc_value) != "Event loop is closed":
+            before(told)
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return "exception was never retrieved" not in record.getMessage()
+
+    sys.unraisablehook = hook
+    log.addFilter(is_news)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        log.removeFilter(is_news)
 
 
 class Checkpoints:
@@ -113,6 +137,7 @@ class Checkpoints:
         step = self._manager.latest_step()
         return None if step is None else self.folder / str(step)
 
+    @_late_words_held_back()
     def restore(self, like: Callable[[], RunState]) -> RunState | None:
         """The newest state that is whole, or None where there is no checkpoint.
 
@@ -135,6 +160,7 @@ class Checkpoints:
             try:
                 restored = self._manager.restore(number, args=ocp.args.StandardRestore(shapes))
             except Exception as error:  # orbax raises many kinds; all mean the same to the user
+                gc.collect()  # while words are held back: reads that failed beside it speak when they go
                 damage = f"it cannot be read ({_in_a_line(error)})"
             else:
                 if about == {} or (about and about.get("sha256") == _checksum(restored)):
@@ -146,7 +172,7 @@ class Checkpoints:
                     "a copy, or start anew with --overwrite"
                 )
             before = f"{numbers[n + 1]}, the one before it, is used"
-            warnings.warn(f"checkpoint {path} is damaged, {damage}: {before}", stacklevel=2)
+            warnings.warn(f"checkpoint {path} is damaged, {damage}: {before}", stacklevel=3)
         return None
 
     def _about(self, number: int) -> dict[str, Any] | None:
