@@ -56,6 +56,7 @@ _APART = (
     "runner",
     "metrics",
     "options",
+    "sentences",
     "sorting",
     "tensorboard",
 )

@@ -22,6 +22,7 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
 
 from . import run_folder
 from .run_folder import Config
+from .sentences import in_a_line
 from .stages import FINISHED, RunState, initial_state
 
 KEPT = 3  # the last few; with them the best of every stage
@@ -161,7 +162,7 @@ class Checkpoints:
                 restored = self._manager.restore(number, args=ocp.args.StandardRestore(shapes))
             except Exception as error:  # orbax raises many kinds; all mean the same to the user
                 gc.collect()  # while words are held back: reads that failed beside it speak when they go
-                damage = f"it cannot be read ({_in_a_line(error)})"
+                damage = f"it cannot be read ({in_a_line(error)})"
             else:
                 if about == {} or (about and about.get("sha256") == _checksum(restored)):
                     return restored
@@ -214,7 +215,7 @@ class Checkpoints:
 
     def _unwritten(self, error: Exception) -> OSError:
         return OSError(
-            f"a checkpoint could not be written to {self.folder} ({_in_a_line(error)}): those before it are kept; make "
+            f"a checkpoint could not be written to {self.folder} ({in_a_line(error)}): those before it are kept; make "
             "room or mend the folder, then go on with --resume"
         )
 
@@ -292,8 +293,3 @@ def _checksum(state: RunState) -> str:
 
 def _apart(shapes: list[tuple[int, ...]], others: list[tuple[int, ...]]) -> str:
     return f"{next((shape for shape in shapes if shape not in others), 'none')} among them"
-
-
-def _in_a_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."

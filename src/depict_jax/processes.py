@@ -16,6 +16,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from .sentences import in_a_line
+
 AUTO = "auto"
 SILENT = 30  # seconds after which a process that says nothing counts as lost
 PATIENT = 24 * 3600  # seconds that those who are done wait for the first, which still writes the report
@@ -66,7 +68,7 @@ def connect(coordinator: str, num_processes: int | None = None, process_id: int 
             "what to do here: give --coordinator HOST:PORT, --num-processes and --process-id"
         ) from error
     except RuntimeError as error:
-        raise OSError(f"the run's processes did not meet at {coordinator}: {_in_a_line(error)}") from error
+        raise OSError(f"the run's processes did not meet at {coordinator}: {in_a_line(error)}") from error
 
 
 def is_first() -> bool:
@@ -126,7 +128,7 @@ def loss_told() -> Iterator[None]:
         if jax.process_count() == 1:
             raise
         raise ConnectionError(
-            f"process {jax.process_index()} of {jax.process_count()} lost another one ({_in_a_line(error)}): start all "
+            f"process {jax.process_index()} of {jax.process_count()} lost another one ({in_a_line(error)}): start all "
             "of them again, or another number, with --resume; the run goes on from its newest checkpoint"
         ) from error
 
@@ -137,8 +139,3 @@ def leave(code: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-
-
-def _in_a_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."

@@ -29,6 +29,7 @@ from filelock import FileLock, Timeout
 
 from .architecture import Architecture, Convolution
 from .reading import Reading
+from .sentences import in_a_line
 from .settings import Settings
 
 CONFIG, METRICS, CHECKPOINTS = "config.json", "metrics.jsonl", "checkpoints"
@@ -97,8 +98,7 @@ class Config:
                 white=None if found.get("white") is None else float(found["white"]),
             )
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"{path} is damaged or not of this program: {reason}") from error
+            raise ValueError(f"{path} is damaged or not of this program: {in_a_line(error)}") from error
 
     def differences(self, other: Config) -> list[str]:
         """What differs from `other`, as "name: value, not theirs"; the source's name does not count, its images do.

@@ -11,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
+from ..sentences import in_a_line
 from .images import Images, Stream, as_pixels, cut, piece_starts
 from .numbers import check_own_shape, labels_of, row_shape
 
@@ -161,4 +162,4 @@ def _header(file: IO[bytes], image_shape: tuple[int, ...] | None) -> tuple[tuple
 def _reason(error: Exception) -> str:
     if "pickle" in str(error).lower():
         return "it holds Python objects or is no numpy file; expected plain numbers (objects are never loaded)"
-    return " ".join(str(error).split()) or type(error).__name__
+    return in_a_line(error)

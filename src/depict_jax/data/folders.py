@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..reading import Reading
+from ..sentences import in_a_line
 from . import cache
 from .images import Images, Skipped, Stream, in_words, piece_starts
 
@@ -234,7 +235,7 @@ def _attempt(work: Callable[[], Any]) -> Any:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return f"refused: more than {Image.MAX_IMAGE_PIXELS:,} pixels, a decompression bomb perhaps"
     except Exception as error:  # each of Pillow's readers raises its own for a damaged file
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        reason = getattr(error, "strerror", None) or in_a_line(error)
         return f"unreadable: {reason}"
 
 

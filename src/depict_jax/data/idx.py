@@ -64,6 +64,8 @@ def _header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype]:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES or not magic[3]:
         raise ValueError(f"{path} cannot be read: it does not begin as an idx file does; check that it is one")
+    if magic[3] > 4:
+        raise ValueError(f"{path} has {magic[3]} dimensions: expected images, of 3 or 4, or rows of them, of 2")
     sizes = file.read(4 * magic[3])
     if len(sizes) < 4 * magic[3]:
         raise ValueError(f"{path} cannot be read: it ends within its header")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..sentences import in_a_line
 from .images import Images, Stream, as_pixels, in_words
 
 IMAGES, LABELS = ("data", "x", "images", "fea"), ("labels", "label", "y", "gnd", "class")  # names, in any case
@@ -171,8 +172,8 @@ def in_a_sentence(path: Path, *kinds: type[Exception]) -> Iterator[None]:
     try:
         yield
     except damage as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} cannot be read: {reason}; it is damaged, or not what its name says") from error
+        said = f"{path} cannot be read: {in_a_line(error)}; it is damaged, or not what its name says"
+        raise ValueError(said) from error
 
 
 def _arrangement(

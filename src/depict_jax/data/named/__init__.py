@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...sentences import in_a_line
 from ..images import Images, as_pixels
 from .sets import NAMES, VERSION, Named, dataset_name, filename
 
@@ -145,8 +146,7 @@ def load_named(
         if start != named.images:
             raise ValueError(f"it holds {start} images instead of {named.images}")
     except Exception as error:  # the formats each have their own for a damaged file
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{folder} cannot be read: {reason}; delete it, and it is prepared anew") from error
+        raise ValueError(f"{folder} cannot be read: {in_a_line(error)}; delete it, and it is prepared anew") from error
     return Images(pixels, labels, name)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...sentences import in_a_line
 from .. import hdf5, idx
 from ..images import as_pixels
 
@@ -40,9 +41,8 @@ def read_images(paths: Sequence[Path], kind: str, shape: tuple[int, int, int]) -
                 f"it holds {len(pixels)} images of {pixels.shape[1:]} and {len(labels)} labels, not images of {shape}"
             )
     except Exception as error:  # gzip, zlib, scipy and h5py each have their own for a damaged file
-        reason = " ".join(str(error).split()) or type(error).__name__
         where = " and ".join(map(str, paths))
-        raise ValueError(f"{where} cannot be read: {reason}; take it away and try again") from error
+        raise ValueError(f"{where} cannot be read: {in_a_line(error)}; take it away and try again") from error
     return pixels, labels
 
 
