@@ -121,7 +121,7 @@ table-clustering: COMMAND = run $(DATASETS)
 table-rows: COMMAND = rows $(DATASETS)
 table-approaches: COMMAND = approaches --cells approaches
 table-q-steps: COMMAND = approaches --cells q-steps
-table-precision: COMMAND = run digits --precision bfloat16
+table-precision: COMMAND = run digits --precision bfloat16 --seeds 3
 table-semi-supervised: COMMAND = semi_supervised
 $(TABLES): $(READY)
 	$(BIN)/python -m experiments.$(COMMAND) $(ARGS)

@@ -18,7 +18,7 @@ from depict_jax.epochs import steps_per_epoch, train_epoch
 from depict_jax.networks import Depict
 from depict_jax.parallel import AXIS, SHARED, WHOLE, data_mesh, fetch, gather, replicate, share, store
 from depict_jax.settings import Settings
-from depict_jax.stages import EpochEnd, RunState, check_job, run
+from depict_jax.stages import EpochEnd, RunState, StageEnd, check_job, run
 from depict_jax.training import Loss, fresh_state, predict
 
 N, BATCH, K = 53, 13, 3  # what no number of devices divides
@@ -154,16 +154,23 @@ def events_of(
 
 
 def runs(devices: int) -> dict[str, np.ndarray]:
-    """All stages on all digits; and what begins on one device and ends on this number."""
+    """All digits: an epoch of pretraining; and what follows the initial assignment, which one device has made."""
     pixels = load("digits").pixels
-    settings = Settings(pretrain_epochs=10, warm_epochs=2, joint_epochs=8, affine=0.1, rule="exact", prior_weight=10.0)
+    settings = Settings(
+        pretrain_epochs=30, warm_epochs=5, joint_epochs=30, affine=0.1, rule="exact", sharpness=2.0, prior_weight=10.0
+    )
     architecture = check_job(pixels, 10, settings)
+    first = next(run(pixels, architecture, settings, devices=devices))
+    assert isinstance(first, EpochEnd)
     for event in run(pixels, architecture, settings, devices=1):
-        if event.stage == "warm":
+        if event.stage == "initial":
             break
     begun = jax.tree.map(np.array, event.state)
-    resumed = events_of(pixels, architecture, settings, devices, begun)
-    return events_of(pixels, architecture, settings, devices) | {"resumed p": resumed["p"]}
+    found = {"pretrain loss": np.array(first.losses["loss"])}
+    for event in run(pixels, architecture, settings, begun, devices):
+        if isinstance(event, StageEnd):
+            found[event.stage] = np.asarray(event.state.p)
+    return found
 
 
 if __name__ == "__main__":
