@@ -178,6 +178,9 @@ def test_the_pages_and_the_figure_are_what_the_results_say():
         pytest.skip("no results yet")
     assert tables.PAGE.read_text(encoding="utf-8") == tables.page(found)
     assert claims.PAGE.read_text(encoding="utf-8") == claims.page(found)
+    for name in presets.NAMES:
+        text = presets.path_of(name).read_text(encoding="utf-8")
+        assert text == tables.with_reached(text, found, name)
     drawn = html.unescape(running_time.FIGURE.read_text()) if running_time.FIGURE.exists() else ""
     assert (running_time.description(found) in drawn) if running_time.times(found) else not drawn
 

@@ -76,6 +76,14 @@ def test_the_ablation_of_the_paper_alone_is_no_ablation():
     assert ablation_tables.approaches(paper) == ablation_tables.q_steps(paper) == ablation_tables.labels(paper) == []
 
 
+def test_a_preset_says_what_was_reached_once():
+    text = '"""USPS.\n\nmake it\n"""\n\nfrom a import b\n'
+    found = made_up("usps", "depict", "paper", [0.9, 0.7])
+    once = tables.with_reached(text, found, "usps")
+    assert f"make it\n\n{tables.REACHED}\n    paper: ACC 0.800, NMI 0.700, 1.5 min (2)\n" in once
+    assert tables.with_reached(once, found, "usps") == once and tables.with_reached(once, [], "usps") == text
+
+
 def test_precisions_are_compared_on_the_seeds_that_have_both():
     found = made_up("usps", "depict", "best", [0.9, 0.8, 0.1]) + made_up("usps", "depict", "best+bfloat16", [0.8, 0.9])
     assert ablation_tables.precision(found)[-1] == (

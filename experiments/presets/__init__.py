@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 
 from depict_jax.data import Images, load
 from depict_jax.settings import Initial
@@ -50,4 +51,9 @@ def preset(name: str) -> Preset:
     """
     if name not in NAMES:
         raise ValueError(f"data set is {name!r}: expected one of {', '.join(NAMES)}")
-    return import_module(f"experiments.presets.{name.replace('-', '_')}").PRESET
+    return import_module(f"experiments.presets.{path_of(name).stem}").PRESET
+
+
+def path_of(name: str) -> Path:
+    """The file of the preset called `name`."""
+    return Path(__file__).with_name(f"{name.replace('-', '_')}.py")
