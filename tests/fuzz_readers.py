@@ -24,6 +24,7 @@ import traceback
 import warnings
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,8 @@ def _read_of_a_run(kind: str, folder: Path) -> None:
         assert all({"stage", "epoch"} <= record.keys() for record in run_folder.read_metrics(folder))
 
 
-def save_checkpoints(folder: Path) -> tuple[Callable, list]:
+@cache
+def _saved_checkpoints(folder: Path) -> tuple[Callable, list]:
     """Two checkpoints of a small run; what makes a state of their shapes, and both states."""
     import jax
 
@@ -213,8 +215,10 @@ def _restore_damaged(folder: Path, rng: np.random.Generator) -> None:
 
     from depict_jax.checkpoints import Checkpoints
 
+    whole = folder.with_name("whole-checkpoints")
+    like, states = _saved_checkpoints(whole)
     shutil.rmtree(folder, ignore_errors=True)
-    like, states = save_checkpoints(folder)
+    shutil.copytree(whole, folder)
     files = sorted(path for path in (folder / "2").rglob("*") if path.is_file())
     for path in rng.choice(np.array(files, object), rng.integers(1, 4)):
         if rng.random() < 0.1:

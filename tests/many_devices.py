@@ -18,7 +18,7 @@ from depict_jax.epochs import steps_per_epoch, train_epoch
 from depict_jax.networks import Depict
 from depict_jax.parallel import AXIS, SHARED, WHOLE, data_mesh, fetch, gather, replicate, share, store
 from depict_jax.settings import Settings
-from depict_jax.stages import EpochEnd, RunState, StageEnd, check_job, run
+from depict_jax.stages import EpochEnd, StageEnd, check_job, run
 from depict_jax.training import Loss, fresh_state, predict
 
 N, BATCH, K = 53, 13, 3  # what no number of devices divides
@@ -137,12 +137,11 @@ def events_of(
     architecture: Architecture,
     settings: Settings,
     devices: int,
-    start: RunState | None = None,
     stream: bool = False,
 ) -> dict[str, np.ndarray]:
     """A run's losses epoch by epoch, by stage; its initial assignment; p and the weights at its end."""
     losses: dict[str, list[float]] = {}
-    for event in run(pixels, architecture, settings, start, devices, stream):
+    for event in run(pixels, architecture, settings, devices=devices, stream=stream):
         if isinstance(event, EpochEnd):
             losses.setdefault(f"{event.stage} losses", []).append(event.losses["loss"])
     weights = [np.ravel(leaf) for leaf in jax.tree.leaves(event.state.train.variables)]

@@ -34,7 +34,7 @@ def test_undamaged_files_of_a_run_are_read(kind, tmp_path):
 
 
 def test_damaged_files_are_refused_in_a_sentence_or_read():
-    assert fuzz_readers.hunt(0, 60, cases=209) == {}
+    assert fuzz_readers.hunt(0, 60, cases=400) == {}
 
 
 def test_a_reader_that_breaks_is_found(tmp_path, monkeypatch):
