@@ -92,13 +92,16 @@ def presets() -> str:
     lines = [f"| option | {' | '.join(f'`{name}`' for name in names)} |", "|---" * (len(names) + 1) + "|"]
     for option, values in rows:
         if len(set(values)) > 1:
-            cells = [values[0], *("" if value == values[0] else value for value in values[1:])]
-            lines.append(f"| `--{option.replace('_', '-')}` | {' | '.join(map(_preset_value, cells))} |")
+            cells = [_preset_value(option, value) for value in values]
+            cells[1:] = ["" if cell == cells[0] else cell for cell in cells[1:]]
+            lines.append(f"| `--{option.replace('_', '-')}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _preset_value(value: object) -> str:
-    return "by steps" if value is None else f"{value:g}" if isinstance(value, (int, float)) else str(value)
+def _preset_value(option: str, value: object) -> str:
+    if value is None:
+        return "by the images" if option == "affine" else "by steps"
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
 def _table(actions: list[Any], what: str) -> str:

@@ -33,7 +33,8 @@ from depict_jax.networks import Depict, Pathways
 from depict_jax.run_folder import Config
 from depict_jax.runner import answer_after
 from depict_jax.settings import Settings
-from depict_jax.stages import FINISHED, check_job
+from depict_jax.stage_names import FINISHED
+from depict_jax.stages import check_job
 from depict_jax.training import Loss, predict
 from experiments import presets, results
 from experiments.epochs import joint_rates, q_step, train, warm_rates

@@ -11,6 +11,7 @@ import optax
 from jax.typing import ArrayLike
 
 from depict_jax.assignments import target_distribution
+from depict_jax.augmentation import affine_of
 from depict_jax.epochs import steps_per_epoch, train_epoch
 from depict_jax.networks import Depict
 from depict_jax.settings import Settings
@@ -52,6 +53,7 @@ def train(
     """
     on_device = jnp.asarray(pixels)
     members = np.concatenate([np.arange(len(pixels)), again]).astype(np.int32)
+    affine = affine_of(settings.affine, pixels)
     state = fresh_state(jax.tree.map(jnp.array, variables))  # a copy: an epoch uses its buffers again
     latest = jnp.asarray(p)
     for epoch, epoch_rates in enumerate(rates):
@@ -65,7 +67,7 @@ def train(
             epoch_rates,
             jax.random.fold_in(key, epoch),
             batch_size=settings.batch_size,
-            affine=settings.affine,
+            affine=affine,
         )
         if not np.asarray(result.finite).all():
             raise DivergedError(f"a loss or gradient became NaN or infinite in epoch {epoch + 1}")
@@ -81,12 +83,13 @@ def q_step(p: jax.Array, settings: Settings) -> jax.Array:
 def warm_rates(settings: Settings, n_images: int) -> np.ndarray:
     """The warm start's, constant: (epochs, steps)."""
     steps = steps_per_epoch(n_images, settings.batch_size)
-    return np.full((settings.warm_epochs, steps), settings.warm_learning_rate, np.float32)
+    _, epochs, _ = settings.stage_epochs(steps, steps)
+    return np.full((epochs, steps), settings.warm_learning_rate, np.float32)
 
 
 def joint_rates(settings: Settings, n_images: int) -> np.ndarray:
     """The joint stage's, by cosine: (epochs, steps)."""
     steps = steps_per_epoch(n_images, settings.batch_size)
-    _, epochs = settings.stage_epochs(steps, steps)
+    _, _, epochs = settings.stage_epochs(steps, steps)
     schedule = optax.cosine_decay_schedule(settings.joint_learning_rate, epochs * steps, settings.final_learning_rate)
     return np.asarray(schedule(np.arange(epochs * steps)), np.float32).reshape(epochs, steps)

@@ -2,8 +2,8 @@
 
 python -m experiments.rows usps mnist-test --method spectral umap-gmm --seeds 5
 
-Methods that draw nothing at random run once. On our autoencoder's features a method runs for each variant; the
-autoencoder is the one that DEPICT's run of that variant and seed starts from, out of runs/store or trained into it.
+Methods that draw nothing at random run once. Our autoencoder's features are of the one that DEPICT's runs of the same
+seed start from, in both variants, out of runs/store or trained into it.
 What is not installed (umap-learn, or ClustPy in .venv-clustpy) is skipped with a word.
 """
 
@@ -26,16 +26,18 @@ from depict_jax.agglomerative import path_integral_clustering
 from depict_jax.data import Images
 from depict_jax.networks import Depict
 from depict_jax.run_folder import Config
-from depict_jax.stages import check_job, initial_assignment
+from depict_jax.stages import check_job
+from depict_jax.starts import initial_assignment
 from depict_jax.training import predict
 from experiments import presets, results
 from experiments.benchmarks import peers
 from experiments.jobs import STORE, Found, Job, Unavailable, Watch, run_missing
 from experiments.presets import Preset
 from experiments.store import trained
-from experiments.variants import VARIANTS, settings_of
+from experiments.variants import settings_of
 
 DEFAULT = "default"  # the variant of a method that has but one
+PRETRAINED = "paper"  # a variant whose autoencoder is every variant's
 
 
 class Row(NamedTuple):
@@ -45,13 +47,6 @@ class Row(NamedTuple):
     kind: str  # what computes it: "pixels", "features" or "clustpy"
     settings: dict[str, Any]  # whatever is not its library's default
     random: bool = True
-
-    @property
-    def variants(self) -> dict[str, str]:
-        """The variants that it runs in, each with what tables call it."""
-        if self.kind == "features":
-            return {variant: f"{self.title} ({variant})" for variant in VARIANTS}
-        return {DEFAULT: self.title}
 
 
 ROWS = {
@@ -89,11 +84,7 @@ def main() -> None:
 def jobs(methods: list[str], seeds: int) -> list[Job]:
     """Seed by seed, methods without chance once."""
     return [
-        Job(method, variant, seed)
-        for seed in range(seeds)
-        for method in methods
-        for variant in ROWS[method].variants
-        if seed == 0 or ROWS[method].random
+        Job(method, DEFAULT, seed) for seed in range(seeds) for method in methods if seed == 0 or ROWS[method].random
     ]
 
 
@@ -154,7 +145,7 @@ _ON_PIXELS: dict[str, Callable[[np.ndarray, int, int, dict[str, Any]], np.ndarra
 
 
 def _on_features(job: Job, preset: Preset, images: Images, watch: Watch) -> Found:
-    settings = settings_of(job.variant, preset.initial, job.seed)
+    settings = settings_of(PRETRAINED, preset.initial, job.seed)
     architecture = check_job(images.pixels, preset.clusters, settings)
     run = trained(images, architecture, settings, STORE, watch, last="pretrain")
     start = time.perf_counter()

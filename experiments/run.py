@@ -10,24 +10,24 @@ are read after training, for the scores alone.
 from __future__ import annotations
 
 import argparse
+from itertools import accumulate
 from typing import get_args
 
 import numpy as np
 
 from depict_jax.architecture import Architecture
+from depict_jax.augmentation import affine_of
 from depict_jax.data import Images
 from depict_jax.ensemble import objective
 from depict_jax.run_folder import Config
 from depict_jax.runner import answer_after
 from depict_jax.settings import Precision, Settings
-from depict_jax.stages import STAGES, check_job
+from depict_jax.stages import check_job
 from experiments import presets, results
 from experiments.jobs import STORE, Found, Job, Watch, run_missing
 from experiments.presets import Preset
 from experiments.store import trained
 from experiments.variants import BFLOAT16, VARIANTS, settings_of
-
-AFTER = dict(zip(STAGES, ("pretrain", "initial", "warm", "final"), strict=False))  # what a stage's scores are called
 
 
 def main() -> None:
@@ -58,20 +58,21 @@ def compute(job: Job, preset: Preset, images: Images, watch: Watch) -> Found:
 
 
 def depict(images: Images, architecture: Architecture, settings: Settings, watch: Watch) -> Found:
-    """All four stages: the answer and the seconds after each, the final objective, and what they depend on."""
+    """All stages: the answer and the seconds after each, the final objective, and what they depend on."""
     run = trained(images, architecture, settings, STORE, watch)
-    total, seconds = 0.0, {}
-    for name, spent in run.seconds.items():
-        total += spent
-        seconds[AFTER[name]] = total
-    p = np.asarray(run.ends["joint"].p)
+    answers = {name: answer_after(name, state, images, architecture, settings) for name, state in run.ends.items()}
+    seconds = dict(zip(run.seconds, accumulate(run.seconds.values()), strict=True))
+    last = list(answers)[-1]
+    answers["final"], seconds["final"] = answers.pop(last), seconds.pop(last)
+    p = np.asarray(run.final.p)
     return Found(
-        {AFTER[name]: answer_after(name, state, images, architecture, settings) for name, state in run.ends.items()},
+        answers,
         seconds,
         results.provenance(Config(images.source, images.content_hash, len(images.pixels), architecture, settings)),
         {
-            "objective": objective(run.ends["joint"], images.pixels, architecture, settings),
+            "objective": objective(run.final, images.pixels, architecture, settings),
             "cluster_sizes": np.bincount(p.argmax(axis=1), minlength=architecture.n_clusters).tolist(),
+            "affine": affine_of(settings.affine, images.pixels),
         },
     )
 

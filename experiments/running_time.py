@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import presets, results
-from experiments.rows import ROWS
+from experiments.rows import DEFAULT, ROWS
 from experiments.summary import NONE, Result, runs_of, seconds, table
 from experiments.variants import VARIANTS
 
 FIGURE = results.PROJECT / "experiments/running_time.svg"
 METHODS = [  # title, method, variant
-    *((title, method, variant) for method, row in ROWS.items() for variant, title in row.variants.items()),
+    *((row.title, method, DEFAULT) for method, row in ROWS.items()),
     *((f"DEPICT ({variant})", "depict", variant) for variant in VARIANTS),
 ]
 HEAD = """\

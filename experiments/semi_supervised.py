@@ -92,7 +92,7 @@ def compute(job: Job, preset: Preset, images: Images) -> tuple[dict[str, Any], F
     with Display(CONSOLE) as display:
         run = trained(unlabelled, architecture, settings, STORE, display)
     start = time.perf_counter()
-    before, after = taught(images.pixels, architecture, settings, run.ends["joint"], chosen, labels[chosen])
+    before, after = taught(images.pixels, architecture, settings, run.final, chosen, labels[chosen])
     seconds = time.perf_counter() - start
     others = np.setdiff1d(np.arange(len(labels)), chosen)
     found = Found(

@@ -17,7 +17,8 @@ from depict_jax.architecture import Architecture
 from depict_jax.checkpoints import Checkpoints
 from depict_jax.data import Images
 from depict_jax.settings import Settings
-from depict_jax.stages import JOINT, PRETRAIN, STAGES, EpochEnd, RunState, StageEnd, initial_state, run
+from depict_jax.stage_names import FINISHED, INITIAL, JOINT, PRETRAIN, STAGES, place_of, stage_name
+from depict_jax.stages import EpochEnd, RunState, StageEnd, initial_state, run
 
 SECONDS = "seconds.json"
 SECONDS_BETWEEN_SAVES = 30.0
@@ -32,13 +33,12 @@ READ_BY = {
         "final_learning_rate",
         "pretrain_patience",
         "dropout",
-        "affine",
         "hidden_weight",
         "stop_gradient",
     ),
     "initial": ("initial", "kmeans_restarts"),
-    "warm": ("warm_epochs", "warm_learning_rate", "warm_patience", "clustering_weight"),
-    "joint": ("joint_epochs", "joint_learning_rate", "rule", "prior", "prior_weight", "sharpness"),
+    "warm": ("warm_epochs", "warm_learning_rate", "warm_patience", "clustering_weight", "affine"),
+    "joint": ("joint_epochs", "joint_learning_rate", "rule", "prior", "prior_weight", "sharpness", "rounds"),
 }
 # Modules that training does not depend on: their changes leave what is kept valid.
 _APART = (
@@ -68,6 +68,11 @@ class Trained(NamedTuple):
     ends: dict[str, RunState]  # the state after each stage
     seconds: dict[str, float]  # wall time of each stage, whenever it was trained
 
+    @property
+    def final(self) -> RunState:
+        """The state after the last of them."""
+        return self.ends[list(self.ends)[-1]]
+
 
 def trained(
     images: Images,
@@ -75,7 +80,7 @@ def trained(
     settings: Settings,
     store: Path,
     watch: Callable[[EpochEnd | StageEnd], None] = lambda event: None,
-    last: str = STAGES[JOINT],
+    last: str | None = None,
 ) -> Trained:
     """All stages, those that the store holds taken from it, the others trained and kept; goes on where it stopped.
 
@@ -85,19 +90,21 @@ def trained(
         settings: the hyperparameters.
         store: folder of the kept stages.
         watch: called with each event.
-        last: the stage to end with.
+        last: the stage to end with, see `stage_name`; None for the run's last.
     """
     ends: dict[str, RunState] = {}
     seconds: dict[str, float] = {}
-    for stage, name in enumerate(STAGES[: STAGES.index(last) + 1]):
+    state = None
+    for name in names(settings.rounds, last):
+        place = place_of(name)
         folder = store / f"{name}-{stage_hash(name, images, architecture, settings)}"
         with Checkpoints(folder / "checkpoints") as saved:
-            state = saved.restore(lambda: initial_state(architecture, settings, len(images.pixels)))
+            before, state = state, saved.restore(lambda: initial_state(architecture, settings, len(images.pixels)))
             spent = _read_seconds(folder) if state is not None else 0.0
             if state is None:
-                state = ends[STAGES[stage - 1]] if stage else None
+                state = before
             unsaved = 0.0
-            if state is None or state.stage == stage:
+            if state is None or (state.round, state.stage) == place:
                 for event in run(images.pixels, architecture, settings, state):
                     watch(event)
                     is_over = isinstance(event, StageEnd)
@@ -110,16 +117,23 @@ def trained(
                         (folder / SECONDS).write_text(json.dumps(spent))
                     if is_over:
                         break
-        assert state is not None and state.stage == stage + 1
+        assert state is not None and (state.round, state.stage) > place
         ends[name], seconds[name] = state, spent
     return Trained(ends, seconds)
 
 
+def names(rounds: int, last: str | None = None) -> list[str]:
+    """The stages of a run of so many rounds, in order, up to the one called `last`."""
+    found = [STAGES[PRETRAIN], *(stage_name(r, stage) for r in range(rounds) for stage in range(INITIAL, FINISHED))]
+    return found if last is None else found[: found.index(last) + 1]
+
+
 def stage_hash(name: str, images: Images, architecture: Architecture, settings: Settings) -> str:
     """Of all that decides the state after stage `name`: images, network, settings read so far, and source."""
-    so_far = STAGES[: STAGES.index(name) + 1]
+    round_, stage = place_of(name)
+    so_far = STAGES[: FINISHED if round_ else stage + 1]
     read = {field: getattr(settings, field) for stage in so_far for field in READ_BY[stage]}
-    parts = [images.content_hash, asdict(architecture), read, source_hash()]
+    parts = [images.content_hash, asdict(architecture), read, round_, source_hash()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

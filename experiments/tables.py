@@ -5,17 +5,17 @@ python -m experiments.tables
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from depict_jax.stage_names import INITIAL, JOINT, STAGES, WARM, stage_name
 from experiments import ablation_tables, claims, presets, published, results, running_time
 from experiments.benchmarks import record
-from experiments.rows import ROWS
+from experiments.rows import DEFAULT, ROWS
 from experiments.summary import NONE, Result, acc_nmi, chosen, mean, runs_of, seconds, spread, table, values
 from experiments.variants import VARIANTS
 
 PAGE = results.PROJECT / "experiments/RESULTS.md"
 REACHED = "Reached, as `make tables` found it: means over the seeds, minutes of one, how many they were."
-STAGES = ("pretrain", "initial", "warm", "final")
 
 PROTOCOL = """\
 # Results
@@ -100,11 +100,27 @@ def by_stage(found: Sequence[Result]) -> list[str]:
     for name in presets.NAMES:
         for variant in VARIANTS:
             if runs := runs_of(found, name, "depict", variant):
-                means = [f"{mean(runs, 'acc', stage):.3f}" for stage in STAGES]
-                rows.append([presets.preset(name).title, variant, *means])
-    head = ["data set", "variant", "pretraining", "initial assignment", "warm start", "joint training"]
+                means = {stage: f"{mean(runs, 'acc', stage):.3f}" for stage in runs[0]["scores"]}
+                for round_, stages in enumerate(_rounds(means), start=1):
+                    cells = [means.get(stage, "") for stage in stages]
+                    rows.append([presets.preset(name).title, variant, str(round_), *cells])
+    head = ["data set", "variant", "round", "pretraining", "initial assignment", "warm start", "joint training"]
     intro = ["## After each stage", "", "Mean ACC; after pretraining by k-means on the embeddings.", ""]
     return [*intro, *table(head, rows, left=2)]
+
+
+def _rounds(stages: Iterable[str]) -> list[tuple[str, str, str, str]]:
+    """What scores are called in each round of runs that have scores of these stages: a line of the table by stage."""
+    count = sum(stage.startswith(STAGES[INITIAL]) for stage in stages)
+    return [
+        (
+            "pretrain" if round_ == 0 else "",
+            stage_name(round_, INITIAL),
+            stage_name(round_, WARM),
+            "final" if round_ == count - 1 else stage_name(round_, JOINT),
+        )
+        for round_ in range(count)
+    ]
 
 
 def beside(found: Sequence[Result]) -> list[str]:
@@ -114,8 +130,7 @@ def beside(found: Sequence[Result]) -> list[str]:
         return []
     rows = []
     for method, row in ROWS.items():
-        for variant, title in row.variants.items():
-            rows.append([title, *(acc_nmi(runs_of(found, name, method, variant)) for name in names)])
+        rows.append([row.title, *(acc_nmi(runs_of(found, name, method, DEFAULT)) for name in names)])
     for variant in VARIANTS:
         rows.append([f"DEPICT ({variant})", *(acc_nmi(runs_of(found, name, "depict", variant)) for name in names)])
     for title in published.CLUSTERING:
@@ -126,7 +141,7 @@ def beside(found: Sequence[Result]) -> list[str]:
         "",
         "ACC ± standard deviation / NMI (runs), the same files and scoring for all. Methods without chance run once.",
         "Their settings are the libraries' own but for those that each result's provenance lists; `features` are the",
-        "embeddings of the autoencoder that DEPICT's run of the same variant and seed starts from.",
+        "embeddings of the autoencoder that DEPICT's runs of the same seed start from.",
         "",
         *table(["method", *(presets.preset(name).title for name in names)], rows),
     ]

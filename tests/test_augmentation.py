@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from depict_jax.augmentation import _changed, random_affine
+from depict_jax.augmentation import MOST_AFFINE, REACH, _changed, affine_of, random_affine
+from depict_jax.data import load
 
 KEY = jax.random.key(3)
 
@@ -92,3 +93,32 @@ def test_images_and_keys_each_get_a_change_of_their_own():
     assert len(np.unique(changed.reshape(8, -1), axis=0)) == 8
     np.testing.assert_array_equal(changed, random_affine(KEY, x, 0.1))
     assert not np.array_equal(changed, random_affine(jax.random.key(4), x, 0.1))
+
+
+def squared(one, other):
+    return np.square(np.float64(one) - np.float64(other)).sum(axis=(1, 2, 3))
+
+
+def test_the_amount_found_moves_the_median_image_as_far_as_images_are_apart():
+    """Images that are alike, but for a little noise, leave room for small changes only."""
+    rng = np.random.default_rng(0)
+    blob = 200 * np.exp(-np.square(np.indices((12, 12)) - 5.5).sum(axis=0) / 8)
+    pixels = np.clip(blob + rng.normal(20, 6, (300, 12, 12)), 0, 255).astype(np.uint8)[..., None]
+    found = affine_of(None, pixels)
+    assert 0 < found < MOST_AFFINE
+    apart = np.array([np.partition(squared(image, pixels), 1)[1] for image in pixels])
+    for amount, is_near in ((found, True), (found + 0.002, False)):
+        changed = random_affine(jax.random.key(0), pixels.astype(np.float32), amount)
+        assert (np.median(np.sqrt(squared(changed, pixels) / apart)) <= REACH) == is_near
+
+
+def test_an_amount_that_is_said_is_taken_and_digits_take_the_most():
+    pixels = load("digits").pixels
+    assert affine_of(0.3, pixels) == 0.3 and affine_of(0.0, pixels) == 0
+    assert affine_of(None, pixels) == MOST_AFFINE
+
+
+def test_repeated_images_do_not_count_as_near_and_order_hardly_does():
+    pixels = load("digits").pixels[:300]
+    assert affine_of(None, np.concatenate([pixels, pixels])) == affine_of(None, pixels)
+    assert affine_of(None, np.ones((5, 8, 8, 1), np.uint8)) == MOST_AFFINE

@@ -2,11 +2,13 @@
 
 import io
 import re
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from depict_jax.progress import Display
+from depict_jax.stage_names import place_of
 from depict_jax.stages import EpochEnd, StageEnd
 
 
@@ -30,12 +32,17 @@ def epoch(number, epochs, seconds=10.0, stage="pretrain", loss=0.25, speed=900.0
     return EpochEnd(stage, number, epochs, {"loss": loss, "reconstruction": loss}, seconds, speed, {}, None)
 
 
+def ended(stage, seconds, following):
+    return StageEnd(stage, seconds, SimpleNamespace(**dict(zip(("round", "stage"), place_of(following), strict=True))))
+
+
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 def test_no_line_wraps_and_no_column_moves(width):
     watched = Watched(width)
     with watched.display as show:
         places = set()
-        for stage, epochs in (("pretrain", 4000), ("warm", 5), ("joint", 999)):
+        order = ["pretrain", "initial", "warm", "joint", "initial-2", "warm-2", "joint-2", "finished"]
+        for stage, epochs in (("pretrain", 4000), ("warm", 5), ("joint", 999), ("warm-2", 5), ("joint-2", 999)):
             for number, loss, speed, seconds in (
                 (1, 12.34567, 9.4, 700),
                 (epochs // 2, 0.0001, 123456.7, 0.001),
@@ -49,11 +56,14 @@ def test_no_line_wraps_and_no_column_moves(width):
                 assert f"{number}/{epochs} " in screen[-1] and f"loss {loss:.4f} " in screen[-1]
                 assert screen[-1].rstrip().endswith(f" {speed:.0f} images/s") and "…" not in screen[-1]
                 places |= {(line.index("loss"), line.index("images/s")) for line in screen if "loss" in line}
-            for ended in (stage, "initial") if stage == "pretrain" else (stage,):
-                show(StageEnd(ended, 3.0, None))
+            at = order.index(stage)
+            show(ended(stage, 3.0, order[at + 1]))
+            if order[at + 1].startswith("initial"):
+                show(ended(order[at + 1], 3.0, order[at + 2]))
         assert len(places) == 1
-        assert [line[2:20].strip() for line in watched.lines()] == [
+        assert [line[2:22].strip() for line in watched.lines()] == [
             "pretrain", "initial assignment", "warm start", "joint training",
+            "initial assignment 2", "warm start 2", "joint training 2",
         ]  # fmt: skip
 
 
@@ -70,7 +80,7 @@ def test_the_time_left_counts_down_by_the_latest_epochs():
         assert "0:18 left" in watched.lines()[0]
         watched.now = 99.0
         assert "0:00 left" in watched.lines()[0]
-        show(StageEnd("pretrain", 1.0, None))
+        show(ended("pretrain", 1.0, "initial"))
         assert "2/2" not in watched.lines()[0] and " 1:39 " in watched.lines()[0] and "left" not in watched.lines()[0]
 
 
@@ -79,7 +89,7 @@ def test_something_moves_before_the_first_epoch_and_during_the_initial_assignmen
     with watched.display as show:
         for title, event in (("getting ready", epoch(1, 1)), (None, None), ("initial assignment", None)):
             if title is None:
-                show(StageEnd("pretrain", 1.0, None))
+                show(ended("pretrain", 1.0, "initial"))
                 continue
             seen = set()
             for _ in range(8):
@@ -96,8 +106,8 @@ def test_a_run_that_goes_on_in_a_later_stage_shows_that_stage():
     watched = Watched()
     with watched.display as show:
         show(epoch(7, 20, stage="joint"))
-        assert [line[2:20].strip() for line in watched.lines()] == ["joint training"]
-        show(StageEnd("joint", 1.0, None))
+        assert [line[2:22].strip() for line in watched.lines()] == ["joint training"]
+        show(ended("joint", 1.0, "finished"))
         assert len(watched.lines()) == 1
 
 
@@ -106,8 +116,8 @@ def test_elsewhere_plain_lines():
     with Display(Console(file=file, width=40)) as show:
         for number in range(1, 41):
             show(epoch(number, 40, 1.5))
-        show(StageEnd("pretrain", 1.0, None))
-        show(StageEnd("initial", 2.0, None))
+        show(ended("pretrain", 1.0, "initial"))
+        show(ended("initial", 2.0, "warm"))
     lines = file.getvalue().splitlines()
     assert len(lines) == 13 and "\x1b" not in file.getvalue()
     assert re.fullmatch(

@@ -6,7 +6,7 @@ import pytest
 from depict_jax.settings import Settings, preset
 
 RATES = ("pretrain_learning_rate", "warm_learning_rate", "joint_learning_rate")
-COUNTS = ("batch_size", "pretrain_patience", "warm_patience", "kmeans_restarts")
+COUNTS = ("batch_size", "rounds", "pretrain_patience", "warm_patience", "kmeans_restarts")
 EPOCHS = ("pretrain_epochs", "warm_epochs", "joint_epochs")
 NAN, INF = float("nan"), float("inf")
 
@@ -15,7 +15,7 @@ REFUSED = [
     *((name, value) for name in COUNTS for value in (0, -1)),
     *((name, -1) for name in (*EPOCHS, "seed")),
     *((name, value) for name in (*COUNTS, *EPOCHS, "seed") for value in (2.0, "3", True)),
-    *((name, None) for name in (*COUNTS, "warm_epochs", "seed")),
+    *((name, None) for name in (*COUNTS, "seed")),
     ("seed", 2**32),
     *(("final_learning_rate", value) for value in (0.0, -0.1, 1.5, NAN)),
     *(("dropout", value) for value in (-0.1, 1.0, NAN)),
@@ -77,9 +77,9 @@ def test_paper_is_the_released_code():
     assert (paper.hidden_weight, paper.clustering_weight, paper.stop_gradient) == (0.1, 1.0, False)
 
 
-def test_best_adds_affine_changes_and_a_q_step_that_keeps_clusters_alive():
+def test_best_adds_affine_changes_rounds_and_a_q_step_that_keeps_clusters_alive():
     best = preset("best")
-    assert (best.affine, best.rule, best.sharpness, best.prior_weight) == (0.15, "exact", 2.0, 10.0)
+    assert (best.affine, best.rounds, best.rule, best.sharpness, best.prior_weight) == (None, 3, "exact", 2.0, 10.0)
 
 
 def test_refuses_an_unknown_preset():
@@ -93,8 +93,8 @@ def test_epochs_left_out_make_as_many_steps_for_every_size():
     assert min(least) >= 1
     for n in (3, 7, 90):
         assert Settings().stage_epochs(n, n) == tuple(max(m, -(-s // n)) for s, m in zip(steps, least, strict=True))
-    assert Settings().stage_epochs(1, 7) == (steps[0], Settings().stage_epochs(7, 7)[1])
-    assert Settings(pretrain_epochs=0, joint_epochs=7).stage_epochs(90, 100) == (0, 7)
+    assert Settings().stage_epochs(1, 7) == (*steps[:2], Settings().stage_epochs(7, 7)[2])
+    assert Settings(pretrain_epochs=0, warm_epochs=3, joint_epochs=7).stage_epochs(90, 100) == (0, 3, 7)
 
 
 def test_is_a_frozen_value():

@@ -44,6 +44,31 @@ def test_events_come_in_the_paper_s_order(uninterrupted):
     ]  # fmt: skip
 
 
+def test_a_second_round_goes_from_where_the_first_ended_to_weights_of_its_own(pixels, uninterrupted):
+    twice = states(pixels, dataclasses.replace(QUICK, rounds=2))
+    named = [(event.stage, event.epoch if isinstance(event, EpochEnd) else "end") for event, _ in twice]
+    assert named[len(uninterrupted) :] == [
+        ("initial-2", "end"),
+        ("warm-2", 1), ("warm-2", 2), ("warm-2", "end"), ("joint-2", 1), ("joint-2", 2), ("joint-2", "end"),
+    ]  # fmt: skip
+    ended = twice[len(uninterrupted) - 1][1]
+    assert same(ended.train.variables, uninterrupted[-1][1].train.variables) and same(ended.p, uninterrupted[-1][1].p)
+    start = twice[len(uninterrupted)][1]  # the head is set anew, the rest goes on
+    for part in ("encoder", "decoder"):
+        assert same(start.train.variables["params"][part], ended.train.variables["params"][part])
+    assert not same(twice[-1][1].p, ended.p) and np.isfinite(twice[-1][1].p).all()
+    assert twice[-1][1].stage == stages.FINISHED and twice[-1][1].round == 1
+
+
+def test_pretraining_sees_unchanged_images_alone(pixels):
+    """So that runs which differ in the affine changes share it."""
+    some = [states(pixels, dataclasses.replace(QUICK, affine=affine)) for affine in (0.0, 0.3, None)]
+    ends = [next(state for event, state in each if event.stage == "initial") for each in some]
+    assert all(same(end, ends[0]) for end in ends[1:])
+    lasts = [each[-1][1].p for each in some]
+    assert not any(same(lasts[i], lasts[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
 def test_same_seed_same_bits_and_another_seed_others(pixels, uninterrupted):
     assert same(states(pixels, QUICK)[-1][1], uninterrupted[-1][1])
     other = states(pixels, dataclasses.replace(QUICK, seed=1))[-1][1]
@@ -51,7 +76,7 @@ def test_same_seed_same_bits_and_another_seed_others(pixels, uninterrupted):
 
 
 @pytest.mark.parametrize(
-    "settings", [QUICK, dataclasses.replace(QUICK, rule="exact", prior_weight=10.0, sharpness=2.0)]
+    "settings", [QUICK, dataclasses.replace(QUICK, rule="exact", prior_weight=10.0, sharpness=2.0, rounds=2)]
 )
 def test_resuming_from_any_event_ends_on_the_same_bits(pixels, settings):
     whole = states(pixels, settings)
@@ -139,10 +164,13 @@ def test_final_weights_that_give_nan_are_no_answer(pixels):
 
 def test_epochs_follow_the_number_of_steps():
     automatic = Settings()
-    assert automatic.stage_epochs(pretrain_steps=90, joint_steps=100) == (56, 20)
-    assert automatic.stage_epochs(pretrain_steps=630, joint_steps=700) == (30, 20)
-    assert dataclasses.replace(automatic, pretrain_epochs=3, joint_epochs=0).stage_epochs(90, 100) == (3, 0)
-    assert preset("paper").stage_epochs(90, 100) == (4000, 4000)
+    assert automatic.stage_epochs(pretrain_steps=90, joint_steps=100) == (56, 5, 20)
+    assert automatic.stage_epochs(pretrain_steps=630, joint_steps=700) == (30, 3, 20)
+    assert automatic.stage_epochs(pretrain_steps=26, joint_steps=29) == (193, 18, 52)
+    assert preset("best").stage_epochs(pretrain_steps=26, joint_steps=29) == (193, 18, 52)
+    assert preset("best").stage_epochs(pretrain_steps=630, joint_steps=700) == (30, 3, 10)
+    assert dataclasses.replace(automatic, pretrain_epochs=3, joint_epochs=0).stage_epochs(90, 100) == (3, 5, 0)
+    assert preset("paper").stage_epochs(90, 100) == (4000, 1000, 4000)
 
 
 def test_learning_rates_decay_by_cosine_over_the_stage(pixels):

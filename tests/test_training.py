@@ -309,6 +309,11 @@ def test_validation_loss_equals_one_by_hand(noisy, variables, pixels, n_images, 
     assert validation_loss(noisy, AUTOENCODER, variables, pixels[:n_images]) == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_the_head_has_no_column_for_a_cluster_without_images(variables):
+    found = head_from_assignment(variables, np.ones((4, 3), np.float32), np.array([0, 0, 2, 2]))
+    np.testing.assert_allclose(np.linalg.norm(found["params"]["head"]["kernel"], axis=0), [1, 0, 1], rtol=1e-6)
+
+
 def test_head_from_assignment(variables):
     rng = np.random.default_rng(0)
     embeddings = rng.normal(size=(30, 3)).astype(np.float32)

@@ -29,7 +29,8 @@ from depict_jax.metrics import scores
 from depict_jax.progress import Display
 from depict_jax.runner import Event, run_into_folder
 from depict_jax.settings import preset
-from depict_jax.stages import FINISHED, STAGES, WARM, check_job
+from depict_jax.stage_names import FINISHED, INITIAL, JOINT, WARM, stage_name
+from depict_jax.stages import check_job
 from experiments.benchmarks import record
 
 CLUSTERS = 10
@@ -37,6 +38,10 @@ WANTED = (0.90, 0.93, 0.95, 0.96)  # accuracies whose times are told
 AIM_ACCURACY, AIM_MINUTES, AIM_BYTES = 0.96, {"test": 6, "full": 35}, 2.5e9
 NO_ANSWER = 255  # of an image that a warm epoch holds out: its p is all zero
 CURVE = "curve.npz"
+
+
+Place = tuple[int, int, int]  # round, stage and epoch
+FIRST: Place = (0, WARM, 0)  # where there is an assignment
 
 
 class Curve:
@@ -48,12 +53,12 @@ class Curve:
         self.before = 0.0  # the share of earlier processes
         self.is_first = True
         self.interruptions, self.peak, self.is_over = 0, 0, False
-        self.places: list[tuple[int, int]] = []  # (stage, epoch) that each event's state has reached
+        self.places: list[Place] = []  # that each event's state has reached
         self.seconds: list[float] = []
         self.assignments: list[np.ndarray] = []  # of the last events: those of WARM's start and after it
         if path.exists():
             with np.load(path) as kept:
-                self.places = [(int(stage), int(epoch)) for stage, epoch in kept["places"]]
+                self.places = [(int(r), int(stage), int(epoch)) for r, stage, epoch in kept["places"]]
                 self.seconds = kept["seconds"].tolist()
                 self.assignments = list(kept["assignments"])
                 self.interruptions, self.peak = int(kept["interruptions"]), int(kept["peak"])
@@ -62,19 +67,19 @@ class Curve:
     def __call__(self, event: Event) -> None:
         """Keep one event."""
         now = time.perf_counter()
-        place = int(event.state.stage), int(event.state.epoch)
+        place = int(event.state.round), int(event.state.stage), int(event.state.epoch)
         if self.is_first:
             self._go_on_before(place, now - event.seconds)
         self.places.append(place)
         self.seconds.append(self.before + now - self.start)
-        if place >= (WARM, 0):
+        if place >= FIRST:
             self.assignments.append(_assignment(event))
         self._write()
 
     def end(self) -> float:
         """The run has written its last file: all its seconds."""
         if self.is_first:  # an earlier process was stopped after the last event: what it did then is done again
-            self._go_on_before((FINISHED, 1), self.start)
+            self._go_on_before((max((place[0] for place in self.places), default=0), FINISHED, 1), self.start)
         self._write()
         return self.before + time.perf_counter() - self.start
 
@@ -83,11 +88,11 @@ class Curve:
         self.is_over = True
         self._write()
 
-    def _go_on_before(self, place: tuple[int, int], start: float) -> None:
+    def _go_on_before(self, place: Place, start: float) -> None:
         """Forget what an earlier process did from `place` on, and count this process's time from `start`."""
         self.is_first = False
         n_kept = sum(known < place for known in self.places)
-        with_assignment = sum((WARM, 0) <= known < place for known in self.places)
+        with_assignment = sum(FIRST <= known < place for known in self.places)
         del self.places[n_kept:], self.seconds[n_kept:], self.assignments[with_assignment:]
         if self.places:
             self.before, self.start = self.seconds[-1], start
@@ -99,7 +104,7 @@ class Curve:
         with partial.open("wb") as file:
             np.savez_compressed(
                 file,
-                places=np.array(self.places, np.int32).reshape(-1, 2),
+                places=np.array(self.places, np.int32).reshape(-1, 3),
                 seconds=np.array(self.seconds),
                 assignments=np.array(self.assignments, np.uint8),
                 interruptions=self.interruptions,
@@ -127,13 +132,11 @@ def scored(curve: Curve, labels: np.ndarray) -> list[dict[str, Any]]:
     """The curve's points; those of warm epochs are scored on the nine tenths of the images that they trained on."""
     points = []
     last = len(curve.places) - len(curve.assignments)
-    for (stage, epoch), seconds, found in zip(
-        curve.places[last:], curve.seconds[last:], curve.assignments, strict=True
-    ):
+    for place, seconds, found in zip(curve.places[last:], curve.seconds[last:], curve.assignments, strict=True):
         answered = found != NO_ANSWER
         points.append(
             {
-                "after": f"{STAGES[stage]} epoch {epoch}" if epoch else f"{STAGES[stage - 1]}, its end",
+                "after": f"{stage_name(*place[:2])} epoch {place[2]}" if place[2] else f"{_ended(place)}, its end",
                 "seconds": seconds,
                 "images": int(answered.sum()),
                 **scores(labels[answered], found[answered]),
@@ -149,8 +152,14 @@ def seconds_to(points: list[dict[str, Any]], accuracy: float, n_images: int) -> 
 
 def stage_seconds(curve: Curve) -> dict[str, float]:
     """Seconds of each stage, the first one's from the reading of the file on."""
-    ends = [seconds for (_, epoch), seconds in zip(curve.places, curve.seconds, strict=True) if epoch == 0]
-    return {stage: end - start for stage, start, end in zip(STAGES, [0.0, *ends], ends, strict=False)}
+    ends = {_ended(place): at for place, at in zip(curve.places, curve.seconds, strict=True) if place[2] == 0}
+    return dict(zip(ends, np.diff([0.0, *ends.values()]).tolist(), strict=True))
+
+
+def _ended(place: Place) -> str:
+    """The stage that a place at a stage's beginning is the end of."""
+    round_, stage, _ = place
+    return stage_name(round_ - 1, JOINT) if round_ and stage == INITIAL else stage_name(round_, stage - 1)
 
 
 def rows_of(part: str, figures: dict[str, Any]) -> list[tuple[str, str]]:

@@ -202,7 +202,8 @@ def measure(setting: Setting) -> dict[str, Any]:
     from depict_jax.networks import Depict
     from depict_jax.reference import load_lasagne
     from depict_jax.settings import Settings
-    from depict_jax.stages import check_job, initial_state, kmeans
+    from depict_jax.stages import check_job, initial_state
+    from depict_jax.starts import kmeans
     from depict_jax.training import Loss, predict
     from experiments.benchmarks.record import peak_bytes
 

@@ -23,10 +23,11 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
 from . import run_folder
 from .run_folder import Config
 from .sentences import in_a_line
-from .stages import FINISHED, RunState, initial_state
+from .stage_names import FINISHED
+from .stages import RunState, initial_state, stage_under_way
 
 KEPT = 3  # the last few; with them the best of every stage
-PACKAGE, FORMAT = "depict-jax", 1
+PACKAGE, FORMAT = "depict-jax", 2
 
 
 @contextmanager
@@ -119,7 +120,7 @@ class Checkpoints:
             "package": PACKAGE,
             "format": FORMAT,
             "sha256": _checksum(copy),
-            "stage": int(state.stage),
+            "stage": stage_under_way(state),
             "score": score,
         }
         with _signals_held_back():
@@ -224,7 +225,7 @@ class _BestOfEveryStage:
     """Keeps, of every stage, the checkpoint with the lowest score."""
 
     def __init__(self) -> None:
-        self._of: dict[int, tuple[int, float]] = {}
+        self._of: dict[int, tuple[str, float]] = {}
 
     def note(self, number: int, about: dict[str, Any] | None) -> None:
         if about and about.get("score") is not None:
@@ -232,7 +233,7 @@ class _BestOfEveryStage:
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         numbers = [checkpoint.step for checkpoint in checkpoints]
-        best: dict[int, int] = {}
+        best: dict[str, int] = {}
         for number in numbers:
             if number in self._of:
                 stage, score = self._of[number]

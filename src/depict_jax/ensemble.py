@@ -25,7 +25,8 @@ from .metrics import clustering_accuracy
 from .networks import Depict
 from .objectives import clustering_objective
 from .settings import Settings
-from .stages import FINISHED, EpochEnd, Inputs, RunState, StageEnd, Trainer, initial_state
+from .stage_names import FINISHED
+from .stages import EpochEnd, Inputs, RunState, StageEnd, Trainer, initial_state
 from .training import Loss, validation_loss
 
 
@@ -71,9 +72,9 @@ def run(
     trainers = [Trainer(pixels, architecture, one, images=on_device) for one in settings]
     images = parallel.replicate(on_device, mesh)
     now = [initial_state(architecture, one, len(pixels)) for one in settings] if states is None else list(states)
-    while (stage := min(int(state.stage) for state in now)) != FINISHED:
+    while (place := min((int(state.round), int(state.stage)) for state in now))[1] != FINISHED:
         start = time.perf_counter()
-        there = [i for i, state in enumerate(now) if state.stage == stage]
+        there = [i for i, state in enumerate(now) if (state.round, state.stage) == place]
         training = [i for i in there if not trainers[i].is_over(now[i])]
         if not training:
             for i in there:
@@ -82,9 +83,10 @@ def run(
                 yield i, event
             continue
         inputs = [trainers[i].before_epoch(now[i]) for i in training]
-        model, loss = trainers[0].trained, trainers[0].losses[stage]
+        model, loss, affine = trainers[0].trained, trainers[0].losses[place[1]], trainers[0].affine[place[1]]
         # always as many as there are runs: another number would be another program
-        results = _epochs(model, loss, first, mesh, images, _filled(inputs, len(settings)))
+        how = (model, loss, first.batch_size, affine, mesh)
+        results = _epochs(how, images, _filled(inputs, len(settings)))
         for i, one, result in zip(training, inputs, results, strict=False):
             epoch_end = trainers[i].after_epoch(now[i], one.targets, result, start)
             now[i] = epoch_end.state
@@ -95,20 +97,16 @@ def _filled(inputs: list[Inputs], count: int) -> list[Inputs]:
     return inputs + inputs[:1] * (count - len(inputs))
 
 
-def _epochs(
-    model: Depict, loss: Loss, settings: Settings, mesh: Mesh | None, images: jax.Array, inputs: list[Inputs]
-) -> list[Epoch]:
-    """An epoch of every run."""
-    count = len(inputs)
+def _epochs(how: tuple[Depict, Loss, int, float, Mesh | None], images: jax.Array, inputs: list[Inputs]) -> list[Epoch]:
+    """An epoch of every run; `how` is what `train_epochs` takes first."""
+    count, mesh = len(inputs), how[-1]
     if mesh is not None:
         inputs = _filled(inputs, count + -count % mesh.size)
     keys = jnp.stack([one.key for one in inputs])
     stacked = jax.tree.map(
         lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *(one[:-1] for one in inputs)
     )
-    found = jax.device_get(
-        train_epochs(model, loss, settings.batch_size, settings.affine, mesh, images, *stacked, keys)
-    )
+    found = jax.device_get(train_epochs(*how, images, *stacked, keys))
     results = [jax.tree.map(lambda leaf, i=i: leaf[i], found) for i in range(count)]
     # back on the device, as of an epoch alone: what is computed from them one by one is compiled for that
     return [

@@ -59,8 +59,11 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         batch_size: images a training step.
         precision: arithmetic of the training step, "float32" or "bfloat16".
         pretrain_epochs: most epochs of pretraining; None for as many as make 5,000 steps, at least 30.
-        warm_epochs: most epochs of the warm start.
-        joint_epochs: most epochs of joint training; None for as many as make 1,500 steps, at least 20.
+        warm_epochs: most epochs of the warm start; None for as many as make 450 steps, at least 3.
+        joint_epochs: most epochs of a round's joint training; None for as many as make 1,500 steps, at least 20, or
+            10 where there are several rounds.
+        rounds: of initial assignment, warm start and joint training; from the second on, the assignment is of the
+            embeddings that the round before has trained.
         pretrain_learning_rate: Adam's rate at the start of pretraining.
         warm_learning_rate: Adam's rate in the warm start.
         joint_learning_rate: Adam's rate at the start of joint training.
@@ -69,7 +72,8 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         warm_patience: epochs without better agreement before the warm start stops.
         kmeans_restarts: restarts for initial="kmeans".
         dropout: rate of the corruption.
-        affine: how far images are changed in the noisy pathway, as a share of their size.
+        affine: how far images are changed in the noisy pathway of warm start and joint training, as a share of their
+            size; None for as far as they allow, at most 0.15.
         hidden_weight: lambda of the hidden layers' reconstruction.
         clustering_weight: gamma of the cross entropy.
         stop_gradient: hold the clean targets of the reconstruction fixed.
@@ -100,8 +104,9 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         batch_size: int = _default.batch_size,
         precision: Precision = _default.precision,
         pretrain_epochs: int | None = _default.pretrain_epochs,
-        warm_epochs: int = _default.warm_epochs,
+        warm_epochs: int | None = _default.warm_epochs,
         joint_epochs: int | None = _default.joint_epochs,
+        rounds: int = _default.rounds,
         pretrain_learning_rate: float = _default.pretrain_learning_rate,
         warm_learning_rate: float = _default.warm_learning_rate,
         joint_learning_rate: float = _default.joint_learning_rate,
@@ -110,7 +115,7 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         warm_patience: int = _default.warm_patience,
         kmeans_restarts: int = _default.kmeans_restarts,
         dropout: float = _default.dropout,
-        affine: float = _default.affine,
+        affine: float | None = _default.affine,
         hidden_weight: float = _default.hidden_weight,
         clustering_weight: float = _default.clustering_weight,
         stop_gradient: bool = _default.stop_gradient,
@@ -130,6 +135,7 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         self.pretrain_epochs = pretrain_epochs
         self.warm_epochs = warm_epochs
         self.joint_epochs = joint_epochs
+        self.rounds = rounds
         self.pretrain_learning_rate = pretrain_learning_rate
         self.warm_learning_rate = warm_learning_rate
         self.joint_learning_rate = joint_learning_rate

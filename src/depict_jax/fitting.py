@@ -283,7 +283,7 @@ than memory holds. The result is the same."""
         objectives = [
             objective(state, images.pixels, architecture, one) for state, one in zip(states, each, strict=True)
         ]
-        last = [scores["joint"] for scores in scored if scores]
+        last = [list(scores.values())[-1] for scores in scored if scores]
         best = int(np.argmin(objectives))
         found = consensus(assignments, self.clusters, best)
         write_consensus(self.out / CONSENSUS, found.clusters, found.agreement, images.names)

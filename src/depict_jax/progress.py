@@ -10,20 +10,21 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column, Table
 from rich.text import Text
 
-from .stages import STAGES, EpochEnd, StageEnd
+from .stage_names import FINISHED, STAGES, place_of
+from .stages import EpochEnd, StageEnd, stage_under_way
 
-TITLES = {
-    "pretrain": "pretrain",
-    "initial": "initial assignment",
-    "warm": "warm start",
-    "joint": "joint training",
-}
-SCORED = {
-    "pretrain": "pretrain (k-means on the embedding)",
-    "initial": "initial assignment",
-    "warm": "warm start",
-    "joint": "joint training",
-}
+TITLES = dict(zip(STAGES, ("pretrain", "initial assignment", "warm start", "joint training"), strict=False))
+
+
+def title_of(stage: str) -> str:
+    """What people read for a stage, by its name in events: "joint training", "joint training 2" in the second round."""
+    round_, kind = place_of(stage)
+    return TITLES[STAGES[kind]] + (f" {round_ + 1}" if round_ else "")
+
+
+def scored_title_of(stage: str) -> str:
+    """The same where scores after the stage follow."""
+    return "pretrain (k-means on the embedding)" if stage == "pretrain" else title_of(stage)
 
 
 class Display:
@@ -33,7 +34,7 @@ class Display:
         self.console = console
         self._progress = Progress(
             SpinnerColumn("line"),
-            TextColumn("{task.description:<18}"),
+            TextColumn("{task.description:<20}"),
             BarColumn(None, table_column=Column(max_width=40)),
             _Figures(Column(no_wrap=True)),  # the bar takes what is left of the line
             console=console,
@@ -63,7 +64,7 @@ class Display:
 
     def _show_bar(self, event: EpochEnd | StageEnd) -> None:
         assert self._task is not None
-        title = TITLES[event.stage]
+        title = title_of(event.stage)
         if isinstance(event, EpochEnd):
             self._progress.update(
                 self._task,
@@ -78,15 +79,14 @@ class Display:
             return
         done = max(1, int(self._progress.tasks[self._task].completed))  # a stage may end before its limit
         self._progress.update(self._task, description=title, total=done, completed=done)
-        following = STAGES[STAGES.index(event.stage) + 1]
-        if following in TITLES:
-            self._begin(TITLES[following])
+        if event.state.stage != FINISHED:
+            self._begin(title_of(stage_under_way(event.state)))
 
     def _begin(self, title: str) -> None:
         self._task = self._progress.add_task(title, total=None, epochs="", loss="", speed="", ends=None)
 
     def _show_line(self, event: EpochEnd | StageEnd) -> None:
-        title = TITLES[event.stage]
+        title = title_of(event.stage)
         if isinstance(event, StageEnd):
             seconds = sum(self._seconds) + event.seconds
             self.console.print(f"{title}: done in {seconds:.0f} s")
@@ -145,7 +145,6 @@ def table_of(scores: dict[str, dict[str, float]]) -> Table:
     table.add_column("after")
     for name in ("ACC", "NMI", "ARI"):
         table.add_column(name, justify="right")
-    for stage, title in SCORED.items():
-        if stage in scores:
-            table.add_row(title, *(f"{scores[stage][name]:.4f}" for name in ("acc", "nmi", "ari")))
+    for stage, found in scores.items():
+        table.add_row(scored_title_of(stage), *(f"{found[name]:.4f}" for name in ("acc", "nmi", "ari")))
     return table

@@ -31,6 +31,7 @@ from .architecture import Architecture, Convolution
 from .reading import Reading
 from .sentences import in_a_line
 from .settings import Settings
+from .stage_names import place_of
 
 CONFIG, METRICS, CHECKPOINTS = "config.json", "metrics.jsonl", "checkpoints"
 ASSIGNMENTS, SCORES, REPORT = "assignments.csv", "scores.json", "report.html"
@@ -193,9 +194,8 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     for line in path.read_text(errors="replace").split("\n")[:-1] if path.exists() else []:
         try:
             record = json.loads(line)
-        except (ValueError, RecursionError):
-            break
-        if not isinstance(record, dict) or not isinstance(record.get("stage"), str):
+            place_of(record["stage"])
+        except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
             break
         if not isinstance(record.get("epoch"), int):
             break

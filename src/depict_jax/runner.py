@@ -22,7 +22,9 @@ from .parallel import data_mesh
 from .reading import Reading
 from .run_folder import Config
 from .settings import Map, Settings
-from .stages import FINISHED, STAGES, DivergedError, EpochEnd, RunState, StageEnd, initial_state, kmeans, run
+from .stage_names import FINISHED, INITIAL, PRETRAIN, place_of
+from .stages import DivergedError, EpochEnd, RunState, StageEnd, initial_state, run
+from .starts import kmeans
 from .training import predict
 
 # A save costs some 65 ms of a core, beside the training. Every epoch is saved that is longer than this; of shorter ones
@@ -246,26 +248,23 @@ def answer_after(
     """The clusters (N,) that a stage's end would answer if it were the last; after pretraining, k-means' on embeddings.
 
     Args:
-        stage: its name, as in `stages.STAGES`.
+        stage: its name, see `stages.stage_name`.
         state: at its end.
         images: what is clustered; their labels are not read.
         architecture: the network.
         settings: the hyperparameters.
         mesh: of the devices that share the images, see `parallel`; None for one.
     """
-    if stage == "pretrain":
+    _, kind = place_of(stage)
+    if kind == PRETRAIN:
         embeddings, _ = predict(Depict(architecture), state.train.variables, images.pixels, mesh)
         return kmeans(embeddings, architecture.n_clusters, settings)
-    return state.assignment if stage == "initial" else np.asarray(state.p).argmax(axis=1)
+    return state.assignment if kind == INITIAL else np.asarray(state.p).argmax(axis=1)
 
 
 def _known(records: list[dict], state: RunState | None) -> list[dict]:
     """The records of epochs that `state` has behind it."""
     if state is None:
         return []
-    reached = (int(state.stage), int(state.epoch))
-    return [
-        record
-        for record in records
-        if record["stage"] in STAGES and (STAGES.index(record["stage"]), record["epoch"]) <= reached
-    ]
+    reached = (int(state.round), int(state.stage)), int(state.epoch)
+    return [record for record in records if (place_of(record["stage"]), record["epoch"]) <= reached]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
+import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
 from .reading import left_out
@@ -66,10 +67,14 @@ class Settings:
     """Arithmetic of the training step; with bfloat16, weights, losses and predictions stay float32."""
     pretrain_epochs: Annotated[int | None, left_out("INT")] = None
     """Most epochs of pretraining the autoencoder; left out, as many as make 5,000 steps, at least 30."""
-    warm_epochs: int = 5
-    """Most epochs of the warm start on the initial assignment."""
+    warm_epochs: Annotated[int | None, left_out("INT")] = None
+    """Most epochs of the warm start on the initial assignment; left out, as many as make 450 steps, at least 3."""
     joint_epochs: Annotated[int | None, left_out("INT")] = None
-    """Most epochs of the joint training; left out, as many as make 1,500 steps, at least 20."""
+    """Most epochs of a round's joint training; left out, as many as make 1,500 steps, at least 20, or 10 where there \
+are several rounds."""
+    rounds: int = 1
+    """Rounds of initial assignment, warm start and joint training; from the second on, the assignment is of the \
+embeddings that the round before has trained."""
     pretrain_learning_rate: float = 1e-3
     """Adam's rate at the start of pretraining."""
     warm_learning_rate: float = 1e-3
@@ -86,8 +91,9 @@ class Settings:
     """Restarts of k-means for --initial kmeans."""
     dropout: float = 0.1
     """Corruption of the input and of every hidden layer but the last convolution's."""
-    affine: float = 0.0
-    """Corruption by random affine changes of the image: how far, as a share of its size; 0 for none."""
+    affine: Annotated[float | None, tyro.conf.arg(metavar="FLOAT|None")] = 0.0
+    """Corruption by random affine changes of the image, in warm start and joint training: how far, as a share of its \
+size; 0 for none, None for as far as the images allow, at most 0.15."""
     hidden_weight: float = 0.1
     """Weight lambda_l of each hidden layer's reconstruction; the image's is 1."""
     clustering_weight: float = 1.0
@@ -95,15 +101,20 @@ class Settings:
     stop_gradient: bool = False
     """Hold the clean targets of the reconstruction fixed; the released code lets the gradient through."""
 
-    def stage_epochs(self, pretrain_steps: int, joint_steps: int) -> tuple[int, int]:
-        """Most epochs of pretraining and of joint training, for so many steps an epoch in each.
+    def stage_epochs(self, pretrain_steps: int, joint_steps: int) -> tuple[int, int, int]:
+        """Most epochs of pretraining, and of a round's warm start and joint training, for so many steps an epoch.
 
         Small data sets need more epochs for the same training: what counts is the number of steps.
+
+        Args:
+            pretrain_steps: in pretraining and in the warm start.
+            joint_steps: in joint training.
         """
-        pretrain, joint = self.pretrain_epochs, self.joint_epochs
+        pretrain, warm, joint = self.pretrain_epochs, self.warm_epochs, self.joint_epochs
         return (
             max(30, math.ceil(5000 / pretrain_steps)) if pretrain is None else pretrain,
-            max(20, math.ceil(1500 / joint_steps)) if joint is None else joint,
+            max(3, math.ceil(450 / pretrain_steps)) if warm is None else warm,
+            max(20 if self.rounds == 1 else 10, math.ceil(1500 / joint_steps)) if joint is None else joint,
         )
 
     def __post_init__(self) -> None:
@@ -113,7 +124,7 @@ class Settings:
             raise ValueError(f"precision is {self.precision!r}: expected one of {', '.join(get_args(Precision))}")
         for name, least in _INTEGERS.items():
             value = getattr(self, name)
-            if value is None and name in ("pretrain_epochs", "joint_epochs"):
+            if value is None and name in ("pretrain_epochs", "warm_epochs", "joint_epochs"):
                 continue
             if isinstance(value, bool) or not hasattr(value, "__index__"):
                 raise ValueError(f"{name} is {value!r}: expected an integer")
@@ -128,7 +139,7 @@ class Settings:
             raise ValueError(f"final_learning_rate is {self.final_learning_rate}: expected more than 0, at most 1")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}: expected at least 0 and below 1")
-        if not 0 <= self.affine <= 0.5:
+        if self.affine is not None and not 0 <= self.affine <= 0.5:
             raise ValueError(f"affine is {self.affine}: expected at least 0 and at most 0.5")
         if not 0 <= self.hidden_weight < math.inf:
             raise ValueError(f"hidden_weight is {self.hidden_weight}: expected a number of at least 0")
@@ -164,13 +175,15 @@ _INTEGERS = {
     "pretrain_epochs": 0,
     "warm_epochs": 0,
     "joint_epochs": 0,
+    "rounds": 1,
     "pretrain_patience": 1,
     "warm_patience": 1,
     "kmeans_restarts": 1,
 }
 
-# Beyond the paper: corruption that images of one cluster differ by, and targets that are sharp and keep clusters alive.
-_BEST = Settings(affine=0.15, rule="exact", sharpness=2.0, prior_weight=10.0, joint_learning_rate=2e-3)
+# Beyond the paper: corruption that images of one cluster differ by, targets that are sharp and keep clusters alive, and
+# better starts: AC-PIC on embeddings that tell clusters apart finds what it could not find on the autoencoder's.
+_BEST = Settings(affine=None, rule="exact", sharpness=2.0, prior_weight=10.0, joint_learning_rate=2e-3, rounds=3)
 # The released code: Adam 1e-4 throughout, thousands of epochs with early stopping, 40 restarts.
 _PAPER = Settings(
     pretrain_epochs=4000,
@@ -185,7 +198,7 @@ _PAPER = Settings(
 
 
 def preset(name: str) -> Settings:
-    """The settings called `name`: "default", "best" (random affine changes), or "paper" for the released code's.
+    """The settings called `name`: "default", "best" (see the documentation), or "paper" for the released code's.
 
     Raises:
         ValueError: an unknown name.

@@ -1,4 +1,5 @@
-"""The four stages of DEPICT: pretrain -> initial assignment -> warm start -> joint, as a generator of events.
+"""The four stages of DEPICT: pretrain -> initial assignment -> warm start -> joint, as a generator of events. The last
+three may go round again, each time from an initial assignment of the embeddings that the joint stage has trained.
 
 This is the training loop. It knows nothing of progress bars, logs or files: whoever iterates saves the states it hands
 out and may pass one back to go on from there. No label enters: there is no argument that could carry one.
@@ -17,19 +18,19 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
-from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
-from threadpoolctl import threadpool_limits
 
-from .agglomerative import path_integral_clustering
 from .architecture import Architecture
 from .assignments import checked_prior, target_distribution
+from .augmentation import affine_of
 from .epochs import Epoch, steps_per_epoch, stream_epoch, train_epoch
 from .metrics import indicators
 from .networks import Depict
 from .parallel import data_mesh, gather, replicate, share
 from .processes import of_first
 from .settings import Settings
+from .stage_names import FINISHED, INITIAL, JOINT, PRETRAIN, STAGES, WARM, stage_name
+from .starts import initial_assignment, next_start
 from .training import (
     Loss,
     TrainState,
@@ -40,21 +41,20 @@ from .training import (
     validation_loss,
 )
 
-STAGES = ("pretrain", "initial", "warm", "joint", "finished")
-PRETRAIN, INITIAL, WARM, JOINT, FINISHED = range(len(STAGES))
 STILL = 1e-7  # mean squared change of Q between epochs that ends the joint stage
 
 
 class RunState(NamedTuple):
     """All that a run needs to go on, bit for bit, from between two epochs: a pytree of arrays of fixed shapes."""
 
+    round: np.int32  # rounds of initial assignment, warm start and joint training that are done
     stage: np.int32  # index into STAGES, the stage under way
     epoch: np.int32  # its epochs done
     train: TrainState
     best_variables: Variables  # pretrain, warm: those with the best score so far
     best_score: np.float32  # pretrain: validation loss; warm: minus the agreement; joint: last change of Q
     waited: np.int32  # epochs since best_score
-    assignment: np.ndarray  # (N,) int32, the initial assignment
+    assignment: np.ndarray  # (N,) int32, the latest initial assignment
     # (N, K) clean predictions that the next Q comes from, of the final weights once finished; zeros for what a warm
     # epoch holds out
     p: jax.Array | np.ndarray
@@ -63,7 +63,7 @@ class RunState(NamedTuple):
 class EpochEnd(NamedTuple):
     """An epoch is over. `state` holds until the next event is asked for: its buffers are then used again."""
 
-    stage: str
+    stage: str  # see `stage_name`
     epoch: int
     epochs: int  # the stage's limit
     losses: dict[str, float]
@@ -94,6 +94,11 @@ class StageEnd(NamedTuple):
 
 class DivergedError(FloatingPointError):
     """A loss, a gradient or a prediction became NaN or infinite."""
+
+
+def stage_under_way(state: RunState) -> str:
+    """The name of the stage that a state is in."""
+    return stage_name(int(state.round), int(state.stage))
 
 
 def check_job(pixels: np.ndarray, n_clusters: int, settings: Settings) -> Architecture:
@@ -131,7 +136,7 @@ def check_job(pixels: np.ndarray, n_clusters: int, settings: Settings) -> Archit
 
 def initial_state(architecture: Architecture, settings: Settings, n_images: int) -> RunState:
     """The state before the first epoch. Pure: `jax.eval_shape` of it gives a checkpoint's shapes."""
-    variables = _initial_variables(Depict(architecture), _key(settings, PRETRAIN, 0))
+    variables = _initial_variables(Depict(architecture), _key(settings, 0, PRETRAIN, 0))
     return _begin(
         PRETRAIN,
         variables,
@@ -230,9 +235,11 @@ class Trainer:
         self.held_out, rest = np.split(order, [max(1, len(pixels) // 10)])
         self.members = {PRETRAIN: rest, WARM: rest, JOINT: np.arange(len(pixels), dtype=np.int32)}
         self.steps = {stage: steps_per_epoch(len(of), settings.batch_size) for stage, of in self.members.items()}
-        pretrain, joint = settings.stage_epochs(self.steps[PRETRAIN], self.steps[JOINT])
+        pretrain, warm, joint = settings.stage_epochs(self.steps[PRETRAIN], self.steps[JOINT])
         self._latest: tuple[ArrayLike | None, jax.Array] = (None, jnp.zeros(()))  # P and its Q
-        self.limits = {PRETRAIN: pretrain, INITIAL: 0, WARM: settings.warm_epochs, JOINT: joint}
+        self.limits = {PRETRAIN: pretrain, INITIAL: 0, WARM: warm, JOINT: joint}
+        affine = float(of_first(np.float64(affine_of(settings.affine, pixels))))
+        self.affine = {PRETRAIN: 0.0, WARM: affine, JOINT: affine}
 
     def is_over(self, state: RunState) -> bool:
         """Whether the stage under way has reached its end."""
@@ -263,7 +270,7 @@ class Trainer:
             now.learning_rates,
             now.key,
             batch_size=self.settings.batch_size,
-            affine=self.settings.affine,
+            affine=self.affine[int(state.stage)],
             mesh=self.mesh,
         )
         return self.after_epoch(state, now.targets, result, start)
@@ -271,7 +278,7 @@ class Trainer:
     def before_epoch(self, state: RunState) -> Inputs:
         """What the next epoch of the stage under way reads."""
         stage, epoch = int(state.stage), int(state.epoch)
-        rates, key = self.learning_rates(stage, epoch), _key(self.settings, stage, epoch + 1)
+        rates, key = self.learning_rates(stage, epoch), _key(self.settings, int(state.round), stage, epoch + 1)
         return Inputs(state.train, self.targets(state), self.members[stage], rates, key)
 
     def after_epoch(self, before: RunState, targets: jax.Array, result: Epoch, start: float) -> EpochEnd:
@@ -285,7 +292,7 @@ class Trainer:
         losses = {name: float(value) for name, value in result.losses.items()}
         finite = np.asarray(result.finite)
         if not finite.all():
-            where = f"{STAGES[stage]} epoch {epoch}, batch {int(finite.argmin()) + 1} of {len(finite)}"
+            where = f"{stage_under_way(before)} epoch {epoch}, batch {int(finite.argmin()) + 1} of {len(finite)}"
             raise DivergedError(f"a loss or gradient became NaN or infinite in {where}")
         variables = result.state.variables
         if stage == PRETRAIN:
@@ -311,26 +318,33 @@ class Trainer:
             previous = np.asarray(before.p)[members].argmax(axis=1) if before.epoch else None
             found = indicators(np.asarray(p)[members], previous)
         seconds = time.perf_counter() - start
-        return EpochEnd(STAGES[stage], epoch, self.limits[stage], losses, seconds, len(members) / seconds, found, state)
+        name = stage_under_way(before)
+        return EpochEnd(name, epoch, self.limits[stage], losses, seconds, len(members) / seconds, found, state)
 
     def end_stage(self, state: RunState) -> StageEnd:
         """The end of the stage under way, with the next one's start."""
         start = time.perf_counter()
         following = jax.block_until_ready(self._following(state))
-        return StageEnd(STAGES[int(state.stage)], time.perf_counter() - start, following)
+        return StageEnd(stage_under_way(state), time.perf_counter() - start, following)
 
     def _following(self, state: RunState) -> RunState:
         stage = int(state.stage)
+        round_ = int(state.round)
         if stage == JOINT:
-            variables = state.train.variables
-            return _begin(FINISHED, variables, state.assignment, self.predictions(variables)[1])
+            variables, last = state.train.variables, round_ + 1 == self.settings.rounds
+            following, round_ = (FINISHED, round_) if last else (INITIAL, round_ + 1)
+            return _begin(following, variables, state.assignment, self.predictions(variables)[1], round_)
         variables, assignment = state.best_variables, state.assignment
         if stage == INITIAL:
             embeddings = self.predictions(variables)[0]
-            assignment = of_first(initial_assignment(embeddings, embeddings.shape[1], self.settings))
+            if round_ == 0:
+                assignment = initial_assignment(embeddings, embeddings.shape[1], self.settings)
+            else:
+                assignment = next_start(embeddings, np.asarray(state.p), assignment, self.settings)
+            assignment = of_first(assignment)
             variables = head_from_assignment(variables, embeddings, assignment)
         p = self.predictions(variables)[1] if stage == WARM else state.p
-        return _begin(stage + 1, variables, assignment, p)
+        return _begin(stage + 1, variables, assignment, p, round_)
 
     def targets(self, state: RunState) -> jax.Array:
         """Q for the next epoch: the initial assignment's one-hot rows in the warm start, the Q-step's after it."""
@@ -365,43 +379,9 @@ class Trainer:
         return np.asarray(schedule(np.arange(epoch * steps, (epoch + 1) * steps)), np.float32)
 
 
-def initial_assignment(embeddings: np.ndarray, n_clusters: int, settings: Settings) -> np.ndarray:
-    """AC-PIC or k-means on embeddings (N, D): int32 (N,), 0 .. K-1, none empty.
-
-    Raises:
-        ValueError: embeddings too alike to give n_clusters clusters.
-    """
-    if np.ptp(embeddings, axis=0).max() < 1e-3:
-        raise ValueError(
-            "the autoencoder gives all images the same embedding, its units being saturated: try a smaller "
-            "--pretrain-learning-rate (1e-4), or smaller images (32 x 32)"
-        )
-    if settings.initial == "acpic":
-        try:
-            return path_integral_clustering(embeddings, n_clusters)
-        except ValueError:  # images so often repeated that all neighbours of each are itself: then each counts once
-            distinct, which = np.unique(embeddings, axis=0, return_inverse=True)
-            if not n_clusters <= len(distinct) < len(embeddings):
-                raise
-            return path_integral_clustering(distinct, n_clusters)[which]
-    return kmeans(embeddings, n_clusters, settings)
-
-
-def kmeans(embeddings: np.ndarray, n_clusters: int, settings: Settings) -> np.ndarray:
-    """scikit-learn's k-means with the settings' restarts and seed: int32 (N,), 0 .. K-1, none empty.
-
-    Raises:
-        ValueError: fewer distinct embeddings than clusters.
-    """
-    if len(np.unique(embeddings, axis=0)) < n_clusters:
-        raise ValueError(f"fewer than {n_clusters} distinct embeddings: choose fewer clusters, or more varied images")
-    estimator = KMeans(n_clusters, n_init=settings.kmeans_restarts, random_state=settings.seed)
-    with threadpool_limits(1):  # threads add up in any order; one gives the same bits every time
-        return estimator.fit_predict(embeddings).astype(np.int32)
-
-
-def _begin(stage: int, variables: Variables, assignment: np.ndarray, p: ArrayLike) -> RunState:
+def _begin(stage: int, variables: Variables, assignment: np.ndarray, p: ArrayLike, round_: int = 0) -> RunState:
     return RunState(
+        round=np.int32(round_),
         stage=np.int32(stage),
         epoch=np.int32(0),
         train=fresh_state(jax.tree.map(jnp.copy, variables)),
@@ -413,5 +393,5 @@ def _begin(stage: int, variables: Variables, assignment: np.ndarray, p: ArrayLik
     )
 
 
-def _key(settings: Settings, stage: int, epoch: int) -> jax.Array:
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(settings.seed), stage), epoch)
+def _key(settings: Settings, round_: int, stage: int, epoch: int) -> jax.Array:
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(settings.seed), round_ * len(STAGES) + stage), epoch)

@@ -252,13 +252,16 @@ def _chunks(pixels: np.ndarray, rows: np.ndarray, mesh: Mesh | None) -> Iterator
 def head_from_assignment(variables: Variables, embeddings: np.ndarray, assignment: np.ndarray) -> Variables:
     """The head set to the clusters' mean embeddings, each scaled to unit length, as columns; zero bias.
 
+    The column of a cluster without images is zero.
+
     Args:
         variables: of the network.
         embeddings: clean, (N, K).
-        assignment: (N,) int, a cluster in 0 .. K-1 for each image, none empty.
+        assignment: (N,) int, a cluster in 0 .. K-1 for each image.
     """
     n_clusters = embeddings.shape[1]
-    means = np.stack([embeddings[assignment == k].mean(axis=0) for k in range(n_clusters)], axis=1)
+    of_each = [embeddings[assignment == k] for k in range(n_clusters)]
+    means = np.stack([of.mean(axis=0) if len(of) else np.zeros(n_clusters) for of in of_each], axis=1)
     theta = means / np.maximum(np.linalg.norm(means, axis=0), 1e-12)
     head = {"kernel": jnp.asarray(theta, jnp.float32), "bias": jnp.zeros(n_clusters, jnp.float32)}
     return {**variables, "params": {**variables["params"], "head": head}}

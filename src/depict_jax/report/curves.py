@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ..progress import TITLES
+from ..progress import title_of
+from ..stage_names import STAGES, place_of
 from .mosaics import DPI
 
 STAGE_COLOURS = {"pretrain": "#3b75c4", "warm": "#b27a00", "joint": "#c2456b"}  # legible on white, inverted on black
@@ -47,7 +48,8 @@ def training_curves(records: Sequence[dict[str, Any]], columns: int = 3) -> Figu
         axes.set_title(title, loc="left", fontsize=10)
     for axes in panels[len(titles) :]:
         axes.remove()
-    handles = [Line2D([], [], color=STAGE_COLOURS[stage], label=TITLES[stage]) for stage in _stages(records)]
+    shown = dict.fromkeys(_kind(record["stage"]) for record in records)
+    handles = [Line2D([], [], color=STAGE_COLOURS[kind], label=title_of(kind)) for kind in shown]
     spacing = {"ncols": len(handles), "handlelength": 1.4, "columnspacing": 1.2}  # fits above a single panel
     figure.legend(handles=handles, loc="outside upper left", frameon=False, fontsize=9, **spacing)
     figure.supxlabel("epoch, counted through the stages", fontsize=9)
@@ -65,7 +67,8 @@ def _draw_curve(axes: Axes, records: Sequence[dict[str, Any]], name: str) -> Non
         points = [(x, r[name]) for x, r in enumerate(records, start=1) if r["stage"] == stage and name in r]
         if points:
             marker = "o" if len(points) == 1 else ""  # a lone point has no line
-            axes.plot(*zip(*points, strict=True), color=STAGE_COLOURS[stage], marker=marker, markersize=3, lw=1.3)
+            colour = STAGE_COLOURS[_kind(stage)]
+            axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=3, lw=1.3)
     for x, (before, after) in enumerate(pairwise(records), start=1):
         if before["stage"] != after["stage"]:
             axes.axvline(x + 0.5, color="#888888", linestyle="--", lw=0.8)
@@ -85,3 +88,8 @@ def _draw_curve(axes: Axes, records: Sequence[dict[str, Any]], name: str) -> Non
 
 def _stages(records: Sequence[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(record["stage"] for record in records))
+
+
+def _kind(stage: str) -> str:
+    """The stage's name in the first round."""
+    return STAGES[place_of(stage)[1]]

@@ -11,8 +11,9 @@ import numpy as np
 
 from .. import metrics
 from ..assignments import checked_prior
+from ..augmentation import affine_of
 from ..data import Images
-from ..progress import SCORED, TITLES
+from ..progress import scored_title_of, title_of
 from ..run_folder import Config
 from ..settings import Map
 from ..stages import RunState
@@ -64,14 +65,13 @@ def scores(labels: np.ndarray | None, state: RunState, recorded: dict[str, dict[
     """The recorded scores; where they are not of these labels, those of the answers that the run still holds."""
     if labels is not None:
         final = metrics.scores(labels, np.asarray(state.p).argmax(axis=1))
-        if recorded.get("joint") != final:
+        if not recorded or list(recorded.values())[-1] != final:
             recorded = {"initial": metrics.scores(labels, np.asarray(state.assignment)), "joint": final}
     if not recorded:
         return None
     rows = [
-        [title, *(f"{recorded[stage][name]:.4f}" for name in ("acc", "nmi", "ari"))]
-        for stage, title in SCORED.items()
-        if stage in recorded
+        [scored_title_of(stage), *(f"{found[name]:.4f}" for name in ("acc", "nmi", "ari"))]
+        for stage, found in recorded.items()
     ]
     note = "<p>Agreement with the labels, which training never saw; 1 is perfect.</p>\n"
     return Section("scores", "Scores", note + table(["after", "ACC", "NMI", "ARI"], rows))
@@ -158,7 +158,8 @@ def reconstructions(config: Config, state: RunState, images: Images, p: np.ndarr
     shown = [typical[i] for i in np.linspace(0, len(typical) - 1, min(SHOWN, len(typical))).astype(int)]
     others = np.setdiff1d(maps.sample(len(p), DECODED), shown)[: DECODED - len(shown)]
     batch = np.concatenate([shown, others])
-    layers = reconstruct(config.architecture, state.train.variables, images.pixels[batch], s.affine, s.seed)
+    affine = affine_of(s.affine, images.pixels)
+    layers = reconstruct(config.architecture, state.train.variables, images.pixels[batch], affine, s.seed)
     clean, noisy = layer_errors(layers)
     sizes = [" × ".join(map(str, shape)) for shape in config.architecture.maps]
     rows = [
@@ -166,7 +167,7 @@ def reconstructions(config: Config, state: RunState, images: Images, p: np.ndarr
         for layer in range(len(clean))
     ]
     rates = [f"{rate:.0%}" for rate in config.architecture.dropout]
-    changes = f"moved, turned and stretched by up to {s.affine:.0%}, then " if s.affine else ""
+    changes = f"moved, turned and stretched by up to {affine:.0%}, then " if affine else ""
     note = f"""<p>The decoder rebuilds every layer from the embedding's {n_clusters} numbers alone. It learns from the
 noisy pathway, whose images are {changes}robbed of {rates[0]} of their pixels (grey here), and whose layers of
 {rates[1]} of their units. Shown are the most typical images of {count(len(shown), "cluster")}, and hidden maps of the
@@ -182,7 +183,7 @@ clean and from the noisy embedding, over {count(len(batch), "image")}, pixels sc
 def making(config: Config, images: Images, records: list[dict[str, Any]]) -> Section:
     """Source, network and settings."""
     epochs = Counter(record["stage"] for record in records)
-    trained = ", ".join(f"{title} {epochs[stage]:,}" for stage, title in TITLES.items() if epochs[stage])
+    trained = ", ".join(f"{title_of(stage)} {count:,}" for stage, count in epochs.items())
     time = _duration(sum(record["seconds"] for record in records))
     facts = {
         "source": config.source,
@@ -194,6 +195,8 @@ def making(config: Config, images: Images, records: list[dict[str, Any]]) -> Sec
         ),
         **{name.replace("_", " "): _value(name, value) for name, value in asdict(config.settings).items()},
     }
+    if config.settings.affine is None:
+        facts["affine"] = f"{affine_of(None, images.pixels):g}, found from the images"
     rows = "\n".join(f"<div><dt>{words(name)}</dt><dd>{words(value)}</dd></div>" for name, value in facts.items())
     notes = "".join(f"<p>{words(note)}</p>\n" for note in images.notes)
     body = f"<p>Epochs: {trained or 'none'}; {time} in all.</p>\n{notes}<dl>\n{rows}\n</dl>\n{_skipped(images)}"

@@ -1,0 +1,62 @@
+"""What a round of training starts from: when a new initial assignment is taken, and when the clusters stay."""
+
+import numpy as np
+import pytest
+
+from depict_jax import starts
+from depict_jax.settings import Settings
+from depict_jax.starts import divergence, next_start
+
+N = 60
+TRUTH = np.arange(N) % 3
+
+
+def blobs(spread=0.1) -> np.ndarray:
+    centres = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    return centres[TRUTH] + spread * np.random.default_rng(0).normal(size=(N, 3))
+
+
+def predictions(assignment: np.ndarray) -> np.ndarray:
+    return np.where(np.arange(3) == np.asarray(assignment)[:, None], 0.9, 0.05)
+
+
+def partition(assignment: np.ndarray) -> set[frozenset[int]]:
+    return {frozenset(np.flatnonzero(assignment == k)) for k in np.unique(assignment)}
+
+
+MERGED = np.where(TRUTH == 2, np.where(np.arange(N) < 6, 2, 1), TRUTH)  # two kinds in one cluster, the rest a rag
+
+
+@pytest.mark.parametrize("initial", ["acpic", "kmeans"])
+def test_a_new_assignment_that_parts_what_was_merged_is_taken(initial):
+    found = next_start(blobs(), predictions(MERGED), MERGED, Settings(initial=initial))
+    assert partition(found) == partition(TRUTH) and found.dtype == np.int32
+
+
+def test_one_of_sizes_further_from_the_prior_than_the_start_s_is_not(monkeypatch):
+    monkeypatch.setattr(starts, "initial_assignment", lambda *_: MERGED)
+    p = predictions(np.roll(TRUTH, 1))
+    np.testing.assert_array_equal(next_start(blobs(), p, TRUTH, Settings()), np.roll(TRUTH, 1))
+
+
+def test_nearer_is_what_the_given_prior_says(monkeypatch):
+    """The same two assignments, the other way round under a prior of the merged one's sizes, in any order."""
+    monkeypatch.setattr(starts, "initial_assignment", lambda *_: MERGED)
+    prior = tuple(np.roll(np.bincount(MERGED), 1) / N)
+    found = next_start(blobs(), predictions(np.roll(TRUTH, 1)), TRUTH, Settings(prior=prior))
+    np.testing.assert_array_equal(found, MERGED)
+
+
+def test_embeddings_that_cannot_be_assigned_leave_the_clusters_as_they_are():
+    """Training may draw a cluster's images together to a point."""
+    found = next_start(np.ones((N, 3)), predictions(TRUTH), MERGED, Settings())
+    np.testing.assert_array_equal(found, TRUTH)
+
+
+def test_divergence_is_of_sizes_from_the_prior_by_size():
+    shares = np.array([0.5, 0.3, 0.2])
+    assignment = np.repeat([2, 0, 1], (50, 30, 20))
+    assert divergence(assignment, shares) == pytest.approx(0, abs=1e-12)
+    uniform = np.full(3, 1 / 3)
+    assert divergence(assignment, uniform) == pytest.approx(np.sum(shares * np.log(3 * shares)))
+    assert divergence(np.zeros(9, int), uniform) == pytest.approx(np.log(3))
