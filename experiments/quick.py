@@ -66,10 +66,12 @@ def compute(job: Job, preset: Preset, images: Images, watch: Watch) -> Found:
 
 
 def shortened(settings: Settings, n_images: int) -> Settings:
-    """With fewer epochs of both long stages."""
+    """With fewer epochs of both long stages, in all rounds together."""
     steps = n_images / settings.batch_size
     return replace(
-        settings, pretrain_epochs=math.ceil(PRETRAIN_STEPS / steps), joint_epochs=math.ceil(JOINT_STEPS / steps)
+        settings,
+        pretrain_epochs=math.ceil(PRETRAIN_STEPS / steps),
+        joint_epochs=math.ceil(JOINT_STEPS / settings.rounds / steps),
     )
 
 

@@ -32,8 +32,9 @@ chosen. ACC is the share of images whose cluster is matched to their label under
 normalised by the arithmetic mean of the entropies. Times are wall times on a shared machine, and no more than a hint.
 
 - `paper`: the paper's losses and noise, the released code's Q-step (`squared`), no augmentation.
-- `best`: `depict-jax fit --preset best`: random affine changes of the noisy pathway's images, the exact Q-step with
-  sharpness 2 and prior weight 10; AC-PIC as the initial assignment of every data set.
+- `best`: `depict-jax fit --preset best`: random affine changes of the noisy pathway's images, as far as the images
+  allow; the exact Q-step with sharpness 2 and prior weight 10; AC-PIC as the initial assignment of every data set;
+  three rounds of initial assignment, warm start and joint training.
 """
 
 

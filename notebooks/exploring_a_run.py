@@ -33,6 +33,7 @@ from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
 from depict_jax import DEPICT
+from depict_jax.augmentation import affine_of
 from depict_jax.checkpoints import load_finished
 from depict_jax.data import load
 from depict_jax.metrics import scores
@@ -192,7 +193,8 @@ cluster_sheet(images.pixels, p, int(least_sure))
 # the embedding is that of a corrupted image, and what it is compared with comes from the clean one.
 
 # %%
-layers = reconstruct(config.architecture, state.train.variables, images.pixels[:100], config.settings.affine)
+affine = affine_of(config.settings.affine, images.pixels)
+layers = reconstruct(config.architecture, state.train.variables, images.pixels[:100], affine)
 reconstruction_sheet(layers, images=12)
 
 # %% [markdown]

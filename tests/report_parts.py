@@ -100,7 +100,7 @@ def page_of(
     variables = jax.tree.map(lambda leaf: rng.normal(0, 0.05, leaf.shape).astype(np.float32), shapes)
     zero, assignment = np.int32(0), p.argmin(axis=1).astype(np.int32)
     train = TrainState(variables, None)
-    state = RunState(np.int32(FINISHED), zero, train, variables, np.float32(0), zero, assignment, p)
+    state = RunState(zero, np.int32(FINISHED), zero, train, variables, np.float32(0), zero, assignment, p)
     return render(config, state, images, list(records), scores or {}, map_method)
 
 

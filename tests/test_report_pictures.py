@@ -126,6 +126,16 @@ def test_curves_mark_and_name_the_stages(columns):
     assert loss[1].get_marker() == "o"
 
 
+def test_curves_of_a_second_round_have_the_first_one_s_colours_and_lines_of_their_own():
+    again = [{**record, "stage": f"{record['stage']}-2"} for record in RECORDS if record["stage"] != "pretrain"]
+    figure = training_curves(RECORDS + again)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["pretrain", "warm start", "joint training"]
+    loss = [line for line in figure.axes[0].lines if line.get_linestyle() == "-"]
+    assert [len(line.get_xdata()) for line in loss] == [4, 1, 3, 1, 3]
+    assert loss[1].get_color() == loss[3].get_color() and loss[2].get_color() == loss[4].get_color()
+    assert [float(line.get_xdata()[0]) for line in dashed(figure.axes[0])] == [4.5, 5.5, 8.5, 9.5]
+
+
 def dashed(axes: matplotlib.axes.Axes):
     return [line for line in axes.lines if line.get_linestyle() == "--"]
 

@@ -46,8 +46,8 @@ class Fit:
     out: Path
     """Folder for the run."""
     preset: Preset = "default"
-    """Where the settings below start from; "best" adds random affine changes of the images and \
-a Q-step that keeps clusters alive; "paper" is the released code's, and takes hours."""
+    """Where the settings below start from; "best" adds random affine changes of the images, a Q-step that keeps \
+clusters alive, and three rounds; "paper" is the released code's, and takes hours."""
     seeds: int = 1
     """Runs of this many seeds, from --seed on, each in a folder of its own in --out (seed-0, seed-1, ...), and \
 consensus.csv: what most of them say."""
