@@ -92,7 +92,9 @@ def clustering(found: Sequence[Result]) -> list[str]:
             )
     head = ["data set", "published", "variant", "seeds", "ACC", "NMI", "ARI", "lowest objective: ACC / NMI", "minutes"]
     intro = ["## Clustering", "", "ACC / NMI. The published column is the paper's own. Minutes are of one seed.", ""]
-    return [*intro, *table(head, rows, left=3)]
+    far = {presets.preset(one["dataset"]).title: one["affine"] for one in found if one.get("affine")}
+    changes = ["", f"How far `best` changes images: {', '.join(f'{title} {a:g}' for title, a in far.items())}."]
+    return [*intro, *table(head, rows, left=3), *(changes if far else ())]
 
 
 def by_stage(found: Sequence[Result]) -> list[str]:

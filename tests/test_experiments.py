@@ -41,11 +41,15 @@ def test_every_setting_belongs_to_one_stage():
     assert sorted(covered) == sorted(field.name for field in fields(Settings))
 
 
-def test_stages_one_by_one_give_what_one_run_gives(few, architecture, tmp_path):
-    for event in run(few.pixels, architecture, SETTINGS):
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_stages_one_by_one_give_what_one_run_gives(few, architecture, tmp_path, rounds):
+    settings, names = replace(SETTINGS, rounds=rounds), []
+    for event in run(few.pixels, architecture, settings):
         whole = event.state
-    found = store.trained(few, architecture, SETTINGS, tmp_path)
-    assert_same(found.ends["joint"], whole)
+        names.append(event.stage)
+    found = store.trained(few, architecture, settings, tmp_path)
+    assert_same(found.final, whole)
+    assert list(found.ends) == list(found.seconds) == list(dict.fromkeys(names)) == store.names(rounds)
     assert all(seconds > 0 for seconds in found.seconds.values())
 
 
@@ -96,6 +100,16 @@ def test_variants_differ_between_data_sets_in_the_paper_s_initial_assignment_alo
         assert len({replace(settings, initial="acpic") for settings in of}) == 1
     assert settings_of("paper", "kmeans", 0).rule == "squared"
     assert len({settings_of("best", initial, 0) for initial in ("kmeans", "acpic")}) == 1
+
+
+def test_both_variants_pretrain_alike(few, architecture):
+    """The rows on our autoencoder's features, and the ablation, have one autoencoder for both."""
+    for stages in (("pretrain",), ("pretrain", "initial")):
+        of = [
+            [store.stage_hash(stage, few, architecture, settings_of(v, "acpic", 4)) for stage in stages]
+            for v in VARIANTS
+        ]
+        assert of[0] == of[1]
 
 
 def test_a_variant_in_bfloat16_differs_in_that_alone():

@@ -42,6 +42,27 @@ def test_means_spreads_and_the_seed_of_the_lowest_objective():
     assert spread([0.5]) == "0.500"
 
 
+def test_how_far_images_were_changed_is_said():
+    found = made_up("usps", "depict", "paper", [0.5], affine=0.0) + made_up(
+        "usps", "depict", "best", [0.9], affine=0.12
+    )
+    assert "How far `best` changes images: USPS 0.12." in tables.page(found)
+    assert "How far" not in tables.page(found[:1])
+
+
+def test_every_round_has_a_line_of_its_own():
+    scores = {
+        stage: {"acc": n / 10, "nmi": 0.0, "ari": 0.0}
+        for n, stage in enumerate(("pretrain", "initial", "warm", "joint", "initial-2", "warm-2", "final"))
+    }
+    found = made_up("usps", "depict", "paper", [0.5]) + made_up("usps", "depict", "best", [0.9], scores=scores)
+    assert [line for line in tables.by_stage(found) if line.startswith("| USPS")] == [
+        "| USPS | paper | 1 | 0.500 | 0.500 | 0.500 | 0.500 |",
+        "| USPS | best | 1 | 0.000 | 0.100 | 0.200 | 0.300 |",
+        "| USPS | best | 2 |  | 0.400 | 0.500 | 0.600 |",
+    ]
+
+
 def test_other_methods_stand_beside_ours_and_the_published():
     found = made_up("usps", "kmeans-pixels", "default", [0.5, 0.6]) + made_up("usps", "depict", "best", [0.9])
     rows = [line for line in tables.beside(found) if line.startswith("| ")]
