@@ -100,7 +100,7 @@ def presets() -> str:
 
 def _preset_value(option: str, value: object) -> str:
     if value is None:
-        return "by the images" if option == "affine" else "by steps"
+        return "by the images" if option in ("affine", "brightness") else "by steps"
     return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 

@@ -11,7 +11,7 @@ import optax
 from jax.typing import ArrayLike
 
 from depict_jax.assignments import target_distribution
-from depict_jax.augmentation import affine_of
+from depict_jax.augmentation import changes_of
 from depict_jax.epochs import steps_per_epoch, train_epoch
 from depict_jax.networks import Depict
 from depict_jax.settings import Settings
@@ -36,7 +36,7 @@ def train(
     Args:
         model: the network.
         loss: which loss.
-        settings: batch size and affine changes.
+        settings: batch size and changes of the images.
         pixels: uint8 (N, H, W, C).
         variables: to start from.
         p: clean predictions of all images, (N, K).
@@ -53,7 +53,7 @@ def train(
     """
     on_device = jnp.asarray(pixels)
     members = np.concatenate([np.arange(len(pixels)), again]).astype(np.int32)
-    affine = affine_of(settings.affine, pixels)
+    changes = changes_of(settings, pixels)
     state = fresh_state(jax.tree.map(jnp.array, variables))  # a copy: an epoch uses its buffers again
     latest = jnp.asarray(p)
     for epoch, epoch_rates in enumerate(rates):
@@ -67,7 +67,7 @@ def train(
             epoch_rates,
             jax.random.fold_in(key, epoch),
             batch_size=settings.batch_size,
-            affine=affine,
+            changes=changes,
         )
         if not np.asarray(result.finite).all():
             raise DivergedError(f"a loss or gradient became NaN or infinite in epoch {epoch + 1}")

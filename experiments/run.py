@@ -16,7 +16,7 @@ from typing import get_args
 import numpy as np
 
 from depict_jax.architecture import Architecture
-from depict_jax.augmentation import affine_of
+from depict_jax.augmentation import changes_of
 from depict_jax.data import Images
 from depict_jax.ensemble import objective
 from depict_jax.run_folder import Config
@@ -72,7 +72,7 @@ def depict(images: Images, architecture: Architecture, settings: Settings, watch
         {
             "objective": objective(run.final, images.pixels, architecture, settings),
             "cluster_sizes": np.bincount(p.argmax(axis=1), minlength=architecture.n_clusters).tolist(),
-            "affine": affine_of(settings.affine, images.pixels),
+            "changes": changes_of(settings, images.pixels)._asdict(),
         },
     )
 

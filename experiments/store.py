@@ -37,7 +37,7 @@ READ_BY = {
         "stop_gradient",
     ),
     "initial": ("initial", "kmeans_restarts"),
-    "warm": ("warm_epochs", "warm_learning_rate", "warm_patience", "clustering_weight", "affine"),
+    "warm": ("warm_epochs", "warm_learning_rate", "warm_patience", "clustering_weight", "affine", "brightness"),
     "joint": ("joint_epochs", "joint_learning_rate", "rule", "prior", "prior_weight", "sharpness", "rounds"),
 }
 # Modules that training does not depend on: their changes leave what is kept valid.

@@ -32,9 +32,9 @@ chosen. ACC is the share of images whose cluster is matched to their label under
 normalised by the arithmetic mean of the entropies. Times are wall times on a shared machine, and no more than a hint.
 
 - `paper`: the paper's losses and noise, the released code's Q-step (`squared`), no augmentation.
-- `best`: `depict-jax fit --preset best`: random affine changes of the noisy pathway's images, as far as the images
-  allow; the exact Q-step with sharpness 2 and prior weight 10; AC-PIC as the initial assignment of every data set;
-  three rounds of initial assignment, warm start and joint training.
+- `best`: `depict-jax fit --preset best`: random changes of the noisy pathway's images, affine and of brightness, as far
+  as the images allow; the exact Q-step with sharpness 2 and prior weight 10; AC-PIC as the initial assignment of every
+  data set; three rounds of initial assignment, warm start and joint training.
 """
 
 
@@ -92,8 +92,11 @@ def clustering(found: Sequence[Result]) -> list[str]:
             )
     head = ["data set", "published", "variant", "seeds", "ACC", "NMI", "ARI", "lowest objective: ACC / NMI", "minutes"]
     intro = ["## Clustering", "", "ACC / NMI. The published column is the paper's own. Minutes are of one seed.", ""]
-    far = {presets.preset(one["dataset"]).title: one["affine"] for one in found if one.get("affine")}
-    changes = ["", f"How far `best` changes images: {', '.join(f'{title} {a:g}' for title, a in far.items())}."]
+    far = {
+        presets.preset(one["dataset"]).title: one["changes"] for one in found if any(one.get("changes", {}).values())
+    }
+    amounts = [f"{title} {of['affine']:g} and {of['brightness']:g}" for title, of in far.items()]
+    changes = ["", f"How far `best` changes images, affinely and in brightness: {', '.join(amounts)}."]
     return [*intro, *table(head, rows, left=3), *(changes if far else ())]
 
 

@@ -33,7 +33,7 @@ from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
 from depict_jax import DEPICT
-from depict_jax.augmentation import affine_of
+from depict_jax.augmentation import changes_of
 from depict_jax.checkpoints import load_finished
 from depict_jax.data import load
 from depict_jax.metrics import scores
@@ -193,8 +193,8 @@ cluster_sheet(images.pixels, p, int(least_sure))
 # the embedding is that of a corrupted image, and what it is compared with comes from the clean one.
 
 # %%
-affine = affine_of(config.settings.affine, images.pixels)
-layers = reconstruct(config.architecture, state.train.variables, images.pixels[:100], affine)
+changes = changes_of(config.settings, images.pixels)
+layers = reconstruct(config.architecture, state.train.variables, images.pixels[:100], changes)
 reconstruction_sheet(layers, images=12)
 
 # %% [markdown]

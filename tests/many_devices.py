@@ -31,6 +31,8 @@ SETTINGS = Settings(
     batch_size=BATCH,
     rule="exact",
     prior_weight=10.0,
+    affine=0.1,
+    brightness=0.3,
 )
 RULES = [("closed_form", 1.0, 1.0), ("squared", 1.0, 1.0), ("exact", 10.0, 2.0), ("exact", np.inf, 1.0)]
 
@@ -61,7 +63,7 @@ def epoch_program(devices: int) -> str:
     state = replicate(jax.tree.map(jnp.array, fresh_state(variables)), mesh)
     rates = np.full(steps_per_epoch(N, BATCH), 1e-3, np.float32)
     data = share(pixels, mesh), share(q, mesh), np.arange(N, dtype=np.int32), rates, jax.random.key(3)
-    how = {"batch_size": BATCH, "affine": SETTINGS.affine, "mesh": mesh}
+    how = {"batch_size": BATCH, "mesh": mesh}
     return train_epoch.lower(model, LOSS, state, *data, **how).compile().as_text()
 
 

@@ -1,12 +1,25 @@
-"""Random affine changes: what a known change does, how far a random one goes, and whose image gets which."""
+"""Random changes: what a known one does, how far a random one goes, and whose image gets which."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from depict_jax.augmentation import MOST_AFFINE, REACH, _changed, affine_of, random_affine
+from depict_jax.augmentation import (
+    MOST_AFFINE,
+    MOST_BRIGHTNESS,
+    REACH,
+    Changes,
+    _changed,
+    affine_of,
+    brightness_of,
+    changes_of,
+    random_affine,
+    random_brightness,
+    random_changes,
+)
 from depict_jax.data import load
+from depict_jax.settings import Settings
 
 KEY = jax.random.key(3)
 
@@ -93,6 +106,46 @@ def test_images_and_keys_each_get_a_change_of_their_own():
     assert len(np.unique(changed.reshape(8, -1), axis=0)) == 8
     np.testing.assert_array_equal(changed, random_affine(KEY, x, 0.1))
     assert not np.array_equal(changed, random_affine(jax.random.key(4), x, 0.1))
+
+
+def test_brightness_is_light_of_an_image_s_own():
+    """Black stays black, white is the most; between them all of an image's pixels are scaled alike."""
+    x = images(500)
+    x[:, 0, 0], x[:, 1, 1] = -1, -0.5
+    changed = np.asarray(random_brightness(KEY, x, 0.4))
+    np.testing.assert_allclose(changed[:, 0, 0], -1, atol=1e-6)
+    gains = (changed[:, 1, 1] + 1) / 0.5
+    assert 0.6 <= gains.min() < 0.62 and 1.38 < gains.max() <= 1.4 and abs(gains.mean() - 1) < 0.03
+    np.testing.assert_allclose(changed, np.minimum((x + 1) * gains[:, None, None] - 1, 1), atol=1e-5)
+
+
+def test_changes_are_both_and_a_part_s_are_the_whole_s():
+    x = images()
+    keys = jax.random.split(KEY)
+    both = random_changes(KEY, x, Changes(0.2, 0.3))
+    np.testing.assert_allclose(both, random_brightness(keys[1], random_affine(keys[0], x, 0.2), 0.3), atol=1e-6)
+    np.testing.assert_array_equal(random_changes(KEY, x, Changes()), x)
+    part = jax.jit(lambda first: random_changes(KEY, x[2:5], Changes(0.2, 0.3), first, len(x)))(2)
+    np.testing.assert_allclose(part, both[2:5], atol=1e-6)
+
+
+def test_the_settings_say_how_far():
+    assert changes_of(Settings(affine=0.1, brightness=0.2), images()) == (0.1, 0.2)
+    assert changes_of(Settings(affine=None), load("digits").pixels) == (MOST_AFFINE, 0)
+    assert changes_of(Settings(brightness=None), load("digits").pixels) == (0, 0.02)
+
+
+def test_the_brightness_found_is_the_images_own_spread():
+    """A set whose images differ in light by a known amount gives it back, but for the twentieth at either end."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 1, (2000, 8, 8, 1))
+    for amount in (0.1, 0.4):
+        lit = (x * 170 * rng.uniform(1 - amount, 1 + amount, (2000, 1, 1, 1))).astype(np.uint8)
+        assert brightness_of(None, lit) == pytest.approx(0.9 * amount, abs=0.02)
+    assert brightness_of(None, (255 * x).astype(np.uint8)) < 0.04
+    assert brightness_of(None, np.zeros((5, 8, 8, 1), np.uint8)) == 0
+    dark = np.concatenate([np.full((10, 8, 8, 1), 2, np.uint8), np.full((10, 8, 8, 1), 250, np.uint8)])
+    assert brightness_of(None, dark) == MOST_BRIGHTNESS and brightness_of(0.7, dark) == 0.7
 
 
 def squared(one, other):

@@ -54,7 +54,9 @@ def test_hardly_more_images_than_clusters(digits, initial, more):
 
 
 @SLOW
-@pytest.mark.parametrize("settings", [{}, {"rule": "exact", "prior_weight": np.inf}, {"affine": 0.15}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"rule": "exact", "prior_weight": np.inf}, {"affine": None, "brightness": 0.5, "rounds": 2}]
+)
 def test_images_that_are_one_grey_each(settings):
     levels = np.linspace(0, 255, 40).astype(np.uint8)
     clusters_of(np.broadcast_to(levels[:, None, None], (40, 12, 12)).copy(), 3, **settings)

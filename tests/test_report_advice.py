@@ -113,5 +113,5 @@ def test_what_to_try_names_options_that_fit_has_and_that_were_not_tried(settings
     advice = " ".join(warned.advice for warned in found)
     assert set(re.findall(r"--[a-z-]+", advice)) <= known
     assert f"--initial {settings.initial}" not in advice
-    assert ("--preset best" in advice) == (not settings.affine)
+    assert ("--preset best" in advice) == (settings.rounds == 1)
     assert ("--rule exact" in advice) == (settings.rule != "exact")

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from depict_jax.augmentation import UNCHANGED, Changes
 from depict_jax.metrics import clustering_accuracy
 from depict_jax.networks import Depict, Pathways
 from depict_jax.objectives import reconstruction_loss
@@ -265,11 +266,11 @@ def test_a_map_colours_every_point_and_names_every_group():
     np.testing.assert_array_equal(drawn[:, :3], np.repeat(colours, 10, axis=0))
 
 
-@pytest.mark.parametrize("affine", [0.0, 0.2])
-def test_layers_are_the_networks_own(small, variables, affine):
+@pytest.mark.parametrize("changes", [UNCHANGED, Changes(affine=0.2), Changes(brightness=0.5)])
+def test_layers_are_the_networks_own(small, variables, changes):
     pixels = random_images(20, 8, 8, 1).pixels
-    layers = reconstruct(small, variables, pixels, affine, seed=4)
-    again = reconstruct(small, variables, pixels, affine, seed=4)
+    layers = reconstruct(small, variables, pixels, changes, seed=4)
+    again = reconstruct(small, variables, pixels, changes, seed=4)
     jax.tree.map(np.testing.assert_array_equal, layers, again)
     silent = cast(Pathways, Depict(small).apply(variables, scale(pixels), noisy=False))
     for layer in range(3):
@@ -280,7 +281,7 @@ def test_layers_are_the_networks_own(small, variables, affine):
     kept = layers.noisy[0] != 0
     assert 0.8 < kept.mean() < 0.97  # a tenth is dropped
     same = np.isclose(layers.noisy[0][kept] * 0.9, layers.clean[0][kept], atol=1e-4)
-    assert same.mean() < 0.5 if affine else same.all()
+    assert same.mean() < 0.5 if any(changes) else same.all()
     clean, noisy = layer_errors(layers)
     weights = (1.0, 0.5, 0.25)
     assert np.dot(weights, clean) == pytest.approx(

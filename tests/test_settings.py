@@ -21,6 +21,7 @@ REFUSED = [
     *(("dropout", value) for value in (-0.1, 1.0, NAN)),
     *(("hidden_weight", value) for value in (-0.1, INF, NAN)),
     *(("affine", value) for value in (-0.1, 0.6, NAN)),
+    *(("brightness", value) for value in (-0.1, 1.0, NAN)),
     ("initial", "spectral"),
     ("rule", "sinkhorn"),
     ("precision", "float16"),
@@ -77,8 +78,9 @@ def test_paper_is_the_released_code():
     assert (paper.hidden_weight, paper.clustering_weight, paper.stop_gradient) == (0.1, 1.0, False)
 
 
-def test_best_adds_affine_changes_rounds_and_a_q_step_that_keeps_clusters_alive():
+def test_best_adds_changes_of_the_images_rounds_and_a_q_step_that_keeps_clusters_alive():
     best = preset("best")
+    assert best.brightness is None
     assert (best.affine, best.rounds, best.rule, best.sharpness, best.prior_weight) == (None, 3, "exact", 2.0, 10.0)
 
 

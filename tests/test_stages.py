@@ -61,8 +61,10 @@ def test_a_second_round_goes_from_where_the_first_ended_to_weights_of_its_own(pi
 
 
 def test_pretraining_sees_unchanged_images_alone(pixels):
-    """So that runs which differ in the affine changes share it."""
-    some = [states(pixels, dataclasses.replace(QUICK, affine=affine)) for affine in (0.0, 0.3, None)]
+    """So that runs which differ in how images are changed share it."""
+    some = [
+        states(pixels, dataclasses.replace(QUICK, **changes)) for changes in ({}, {"affine": None}, {"brightness": 0.5})
+    ]
     ends = [next(state for event, state in each if event.stage == "initial") for each in some]
     assert all(same(end, ends[0]) for end in ends[1:])
     lasts = [each[-1][1].p for each in some]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from depict_jax import epochs
+from depict_jax.augmentation import Changes
 from depict_jax.cli import main
 from depict_jax.data import load, mapped
 from depict_jax.epochs import steps_per_epoch, stream_epoch, train_epoch
@@ -39,7 +40,7 @@ def test_a_streamed_epoch_is_the_epoch(small, variables, data, monkeypatch, step
 
     def after(epoch):
         state = fresh_state(jax.tree.map(jax.numpy.array, variables))
-        how = {"batch_size": BATCH, "affine": 0.1}
+        how = {"batch_size": BATCH, "changes": Changes(0.1, 0.3)}
         return epoch(
             Depict(small), loss, state, pixels, jax.numpy.array(targets), members, rates, jax.random.key(5), **how
         )

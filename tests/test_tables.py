@@ -43,11 +43,11 @@ def test_means_spreads_and_the_seed_of_the_lowest_objective():
 
 
 def test_how_far_images_were_changed_is_said():
-    found = made_up("usps", "depict", "paper", [0.5], affine=0.0) + made_up(
-        "usps", "depict", "best", [0.9], affine=0.12
-    )
-    assert "How far `best` changes images: USPS 0.12." in tables.page(found)
-    assert "How far" not in tables.page(found[:1])
+    still, changed = {"affine": 0.0, "brightness": 0.0}, {"affine": 0.12, "brightness": 0.02}
+    found = made_up("usps", "depict", "paper", [0.5], changes=still)
+    assert "How far" not in tables.page(found)
+    found += made_up("usps", "depict", "best", [0.9], changes=changed)
+    assert "How far `best` changes images, affinely and in brightness: USPS 0.12 and 0.02." in tables.page(found)
 
 
 def test_every_round_has_a_line_of_its_own():

@@ -9,7 +9,7 @@ from PIL import Image
 
 from depict_jax import networks, stages, training
 from depict_jax.architecture import Architecture
-from depict_jax.augmentation import random_affine
+from depict_jax.augmentation import UNCHANGED, Changes, random_changes
 from depict_jax.epochs import steps_per_epoch, train_epoch
 from depict_jax.networks import Depict, Pathways
 from depict_jax.objectives import cross_entropy, reconstruction_loss
@@ -31,7 +31,7 @@ KEY, OTHER = jax.random.key(1), jax.random.key(2)
 N, BATCH, RATE = 11, 4, 1e-3
 EVERYONE = np.arange(N, dtype=np.int32)
 
-step = jax.jit(train_step, static_argnums=(0, 1), static_argnames="affine")
+step = jax.jit(train_step, static_argnums=(0, 1), static_argnames="changes")
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +55,13 @@ def targets():
     return np.random.default_rng(2).dirichlet(np.ones(3), size=N).astype(np.float32)
 
 
-def epoch(model, variables, pixels, targets, members=EVERYONE, rates=RATE, key=KEY, batch_size=BATCH, affine=0.0):
+def epoch(
+    model, variables, pixels, targets, members=EVERYONE, rates=RATE, key=KEY, batch_size=BATCH, changes=UNCHANGED
+):
     """One epoch from fresh moments; the state's buffers are donated, hence the copy."""
     rates = np.broadcast_to(np.float32(rates), steps_per_epoch(len(members), batch_size))
     state = jax.tree.map(jnp.array, fresh_state(variables))
-    return train_epoch(model, LOSS, state, pixels, targets, members, rates, key, batch_size=batch_size, affine=affine)
+    return train_epoch(model, LOSS, state, pixels, targets, members, rates, key, batch_size=batch_size, changes=changes)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -173,10 +175,10 @@ def test_only_the_noisy_pathway_sees_changed_images(calm, variables, pixels, tar
     """What is reconstructed, and p, are the unchanged images': so are Q and the assignment."""
     images, mask, key = scale(pixels), jnp.ones(N), jax.random.key(5)
     state = fresh_state(variables)
-    _, parts, p = step(calm, LOSS, state, images, targets, mask, RATE, key, affine=0.2)
+    _, parts, p = step(calm, LOSS, state, images, targets, mask, RATE, key, changes=Changes(0.2, 0.3))
     _, still, p_still = step(calm, LOSS, state, images, targets, mask, RATE, key)
     np.testing.assert_allclose(p, p_still, rtol=1e-6)
-    changed = random_affine(jax.random.split(key)[1], images, 0.2)
+    changed = random_changes(jax.random.split(key)[1], images, Changes(0.2, 0.3))
     seen, unseen = calm.apply(variables, changed, noisy=False), calm.apply(variables, images, noisy=False)
     expected = reconstruction_loss(seen.reconstructions, unseen.clean, LOSS.layer_weights)
     assert parts["reconstruction"] == pytest.approx(float(expected), rel=1e-5)
@@ -185,8 +187,9 @@ def test_only_the_noisy_pathway_sees_changed_images(calm, variables, pixels, tar
 
 
 def test_an_epoch_passes_the_amount_of_change_on(calm, variables, pixels, targets):
-    losses = [epoch(calm, variables, pixels, targets, affine=affine).losses["reconstruction"] for affine in (0.0, 0.2)]
-    assert abs(losses[0] - losses[1]) > 1e-3 * losses[0]
+    amounts = (UNCHANGED, Changes(affine=0.2), Changes(brightness=0.5))
+    losses = [epoch(calm, variables, pixels, targets, changes=changes).losses["reconstruction"] for changes in amounts]
+    assert all(abs(loss - losses[0]) > 1e-3 * losses[0] for loss in losses[1:])
 
 
 def test_vmap_over_seeds_equals_separate_steps(noisy, variables, pixels, targets):
@@ -350,7 +353,7 @@ def programs(noisy, variables, pixels, targets):
         rates = np.ones(steps_per_epoch(N, BATCH), np.float32)
         data = state, pixels, targets, EVERYONE, rates, KEY
         lowered = {
-            "epoch": train_epoch.lower(noisy, LOSS, *data, batch_size=BATCH, affine=0.1),
+            "epoch": train_epoch.lower(noisy, LOSS, *data, batch_size=BATCH, changes=Changes(0.1)),
             "prediction": training._predict_chunk.lower(noisy, variables, pixels, None),
             "validation": training._validation_sum.lower(noisy, AUTOENCODER, variables, pixels, mask, None),
         }

@@ -20,6 +20,7 @@ from sklearn.metrics.cluster import contingency_matrix
 from . import parallel
 from .architecture import Architecture
 from .assignments import target_distribution
+from .augmentation import Changes
 from .epochs import Epoch, train_epoch
 from .metrics import clustering_accuracy
 from .networks import Depict
@@ -83,9 +84,9 @@ def run(
                 yield i, event
             continue
         inputs = [trainers[i].before_epoch(now[i]) for i in training]
-        model, loss, affine = trainers[0].trained, trainers[0].losses[place[1]], trainers[0].affine[place[1]]
+        model, loss, changes = trainers[0].trained, trainers[0].losses[place[1]], trainers[0].changes[place[1]]
         # always as many as there are runs: another number would be another program
-        how = (model, loss, first.batch_size, affine, mesh)
+        how = (model, loss, first.batch_size, changes, mesh)
         results = _epochs(how, images, _filled(inputs, len(settings)))
         for i, one, result in zip(training, inputs, results, strict=False):
             epoch_end = trainers[i].after_epoch(now[i], one.targets, result, start)
@@ -97,7 +98,9 @@ def _filled(inputs: list[Inputs], count: int) -> list[Inputs]:
     return inputs + inputs[:1] * (count - len(inputs))
 
 
-def _epochs(how: tuple[Depict, Loss, int, float, Mesh | None], images: jax.Array, inputs: list[Inputs]) -> list[Epoch]:
+def _epochs(
+    how: tuple[Depict, Loss, int, Changes, Mesh | None], images: jax.Array, inputs: list[Inputs]
+) -> list[Epoch]:
     """An epoch of every run; `how` is what `train_epochs` takes first."""
     count, mesh = len(inputs), how[-1]
     if mesh is not None:
@@ -119,7 +122,7 @@ def train_epochs(
     model: Depict,
     loss: Loss,
     batch_size: int,
-    affine: float,
+    changes: Changes,
     mesh: Mesh | None,
     images: jax.Array,
     *inputs: Any,
@@ -130,7 +133,7 @@ def train_epochs(
         model: see `train_epoch`; so the rest.
         loss: see there.
         batch_size: see there.
-        affine: see there.
+        changes: see there.
         mesh: devices that share the runs, which they divide; None for one.
         images: all images, uint8 (N, H, W, C), on every device.
         inputs: state, targets, members, learning rates and key, those of each run along a first axis (R, ...).
@@ -138,7 +141,7 @@ def train_epochs(
 
     def of_runs(images, *inputs):
         def of_run(state, targets, members, rates, key):
-            how = {"batch_size": batch_size, "affine": affine}
+            how = {"batch_size": batch_size, "changes": changes}
             return train_epoch(model, loss, state, images, targets, members, rates, key, **how)
 
         return jax.vmap(of_run)(*inputs)

@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from . import parallel
+from .augmentation import UNCHANGED, Changes
 from .networks import Depict
 from .training import Loss, TrainState, is_finite, scale, train_step
 
@@ -35,7 +36,7 @@ def steps_per_epoch(n_images: int, batch_size: int) -> int:
     return -(-n_images // batch_size)
 
 
-@partial(jax.jit, static_argnames=("model", "loss", "batch_size", "affine", "mesh"), donate_argnames=("state",))
+@partial(jax.jit, static_argnames=("model", "loss", "batch_size", "changes", "mesh"), donate_argnames=("state",))
 def train_epoch(
     model: Depict,
     loss: Loss,
@@ -47,7 +48,7 @@ def train_epoch(
     key: jax.Array,
     *,
     batch_size: int,
-    affine: float = 0.0,
+    changes: Changes = UNCHANGED,
     mesh: Mesh | None = None,
 ) -> Epoch:
     """One pass over the images that `members` lists, shuffled, as a single device call.
@@ -62,10 +63,10 @@ def train_epoch(
         learning_rates: one for each step.
         key: for the order and the corruption.
         batch_size: images a step; the last batch is padded, and the padding masked out of loss and gradient.
-        affine: see `train_step`.
+        changes: see `train_step`.
         mesh: devices over which pixels, targets, every batch and p are shared out, see `parallel`; None for one.
     """
-    epoch = partial(_whole_epoch, model, loss, batch_size, affine, None if mesh is None else parallel.AXIS)
+    epoch = partial(_whole_epoch, model, loss, batch_size, changes, None if mesh is None else parallel.AXIS)
     if mesh is not None:
         shared, whole = parallel.SHARED, parallel.WHOLE
         epoch = jax.shard_map(
@@ -94,7 +95,7 @@ def _batches(
     return batches, jax.random.split(noise_key, n_steps)
 
 
-def _whole_epoch(model, loss, batch_size, affine, axis, state, pixels, targets, members, learning_rates, key):
+def _whole_epoch(model, loss, batch_size, changes, axis, state, pixels, targets, members, learning_rates, key):
     """State, p, sums of losses by step and `finite` of `train_epoch`; with `axis` one device's part, inside shard_map.
 
     All devices shuffle alike, so that the batches are one device's; each gets its part of a batch from the others.
@@ -107,7 +108,7 @@ def _whole_epoch(model, loss, batch_size, affine, axis, state, pixels, targets, 
         state, p = carry
         indices, learning_rate, key = batch
         images = pixels.at[indices].get(mode="clip") if axis is None else parallel.fetch(pixels, indices, axis)
-        state, p, *found = _step(model, loss, affine, axis, state, p, images, targets, indices, learning_rate, key)
+        state, p, *found = _step(model, loss, changes, axis, state, p, images, targets, indices, learning_rate, key)
         return (state, p), tuple(found)
 
     p = jnp.zeros(targets.shape)
@@ -117,7 +118,7 @@ def _whole_epoch(model, loss, batch_size, affine, axis, state, pixels, targets, 
     return state, p, sums, finite
 
 
-def _step(model, loss, affine, axis, state, p, images, targets, indices, learning_rate, key):
+def _step(model, loss, changes, axis, state, p, images, targets, indices, learning_rate, key):
     """A step on uint8 `images` of the batch `indices`; with `axis` on this device's part of them, inside shard_map.
 
     Gives the state, p with the batch's rows replaced, the sums of the losses over the batch, and whether they and the
@@ -131,7 +132,9 @@ def _step(model, loss, affine, axis, state, p, images, targets, indices, learnin
         mine, n_images = indices.reshape(n_devices, -1)[jax.lax.axis_index(axis)], n_devices * len(targets)
         q, count = parallel.fetch(targets, indices, axis), (indices < n_images).sum()
     mask = (mine < n_images).astype(jnp.float32)
-    state, parts, rows = train_step(model, loss, state, scale(images), q, mask, learning_rate, key, affine, axis, count)
+    state, parts, rows = train_step(
+        model, loss, state, scale(images), q, mask, learning_rate, key, changes, axis, count
+    )
     p = p.at[indices].set(rows, mode="drop") if axis is None else parallel.store(p, indices, rows, axis)
     whole = mask.sum() if count is None else count
     return state, p, {name: value * whole for name, value in parts.items()}, is_finite(state, parts["loss"])
@@ -148,7 +151,7 @@ def stream_epoch(
     key: jax.Array,
     *,
     batch_size: int,
-    affine: float = 0.0,
+    changes: Changes = UNCHANGED,
     mesh: Mesh | None = None,
 ) -> Epoch:
     """As `train_epoch`, of images that stay where they are: on the host, or in a file that is mapped into memory.
@@ -167,7 +170,7 @@ def stream_epoch(
         learning_rates: see there.
         key: see there.
         batch_size: see there.
-        affine: see there.
+        changes: see there.
         mesh: see there.
     """
     n_devices = 1 if mesh is None else mesh.size
@@ -180,7 +183,7 @@ def stream_epoch(
         n = min(length, n_steps - start)
         what = _padded(length, indices[start : start + n], learning_rates[start : start + n])
         state, p, *rest = _some_steps(
-            model, loss, affine, mesh, state, p, images, targets, *what, keys, np.int32(start), np.int32(n)
+            model, loss, changes, mesh, state, p, images, targets, *what, keys, np.int32(start), np.int32(n)
         )
         found.append((n, rest))
         jax.block_until_ready(found[-2:][0])  # else pieces would pile up on the devices, handed over faster than used
@@ -193,7 +196,7 @@ _order = jax.jit(_batches, static_argnums=(1, 2, 4))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=(4, 5))
-def _some_steps(model, loss, affine, mesh, state, p, images, targets, indices, learning_rates, keys, start, n_steps):
+def _some_steps(model, loss, changes, mesh, state, p, images, targets, indices, learning_rates, keys, start, n_steps):
     """The first n_steps of the batches `images`, (length, batch, H, W, C); `keys` are the epoch's, from `start` on."""
     axis = None if mesh is None else parallel.AXIS
 
@@ -201,7 +204,7 @@ def _some_steps(model, loss, affine, mesh, state, p, images, targets, indices, l
         def step(i, carry):
             state, p, sums, finite = carry
             state, p, some, whether = _step(
-                *(model, loss, affine, axis, state, p),
+                *(model, loss, changes, axis, state, p),
                 *(images[i], targets, indices[i], learning_rates[i], keys[start + i]),
             )
             return state, p, {name: sums[name].at[i].set(some[name]) for name in sums}, finite.at[i].set(whether)

@@ -74,6 +74,8 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         dropout: rate of the corruption.
         affine: how far images are changed in the noisy pathway of warm start and joint training, as a share of their
             size; None for as far as they allow, at most 0.15.
+        brightness: how far their brightness is changed there, as a share of it; None for as far as theirs differs, at
+            most 0.5.
         hidden_weight: lambda of the hidden layers' reconstruction.
         clustering_weight: gamma of the cross entropy.
         stop_gradient: hold the clean targets of the reconstruction fixed.
@@ -116,6 +118,7 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         kmeans_restarts: int = _default.kmeans_restarts,
         dropout: float = _default.dropout,
         affine: float | None = _default.affine,
+        brightness: float | None = _default.brightness,
         hidden_weight: float = _default.hidden_weight,
         clustering_weight: float = _default.clustering_weight,
         stop_gradient: bool = _default.stop_gradient,
@@ -145,6 +148,7 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         self.kmeans_restarts = kmeans_restarts
         self.dropout = dropout
         self.affine = affine
+        self.brightness = brightness
         self.hidden_weight = hidden_weight
         self.clustering_weight = clustering_weight
         self.stop_gradient = stop_gradient

@@ -46,7 +46,7 @@ class Fit:
     out: Path
     """Folder for the run."""
     preset: Preset = "default"
-    """Where the settings below start from; "best" adds random affine changes of the images, a Q-step that keeps \
+    """Where the settings below start from; "best" adds random changes of the images, a Q-step that keeps \
 clusters alive, and three rounds; "paper" is the released code's, and takes hours."""
     seeds: int = 1
     """Runs of this many seeds, from --seed on, each in a folder of its own in --out (seed-0, seed-1, ...), and \

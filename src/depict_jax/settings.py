@@ -94,6 +94,9 @@ embeddings that the round before has trained."""
     affine: Annotated[float | None, tyro.conf.arg(metavar="FLOAT|None")] = 0.0
     """Corruption by random affine changes of the image, in warm start and joint training: how far, as a share of its \
 size; 0 for none, None for as far as the images allow, at most 0.15."""
+    brightness: Annotated[float | None, tyro.conf.arg(metavar="FLOAT|None")] = 0.0
+    """Corruption by random changes of the image's brightness, in warm start and joint training: how far, as a share; \
+0 for none, None for as far as the images' own brightness differs, at most 0.5."""
     hidden_weight: float = 0.1
     """Weight lambda_l of each hidden layer's reconstruction; the image's is 1."""
     clustering_weight: float = 1.0
@@ -141,6 +144,8 @@ size; 0 for none, None for as far as the images allow, at most 0.15."""
             raise ValueError(f"dropout is {self.dropout}: expected at least 0 and below 1")
         if self.affine is not None and not 0 <= self.affine <= 0.5:
             raise ValueError(f"affine is {self.affine}: expected at least 0 and at most 0.5")
+        if self.brightness is not None and not 0 <= self.brightness < 1:
+            raise ValueError(f"brightness is {self.brightness}: expected at least 0 and below 1")
         if not 0 <= self.hidden_weight < math.inf:
             raise ValueError(f"hidden_weight is {self.hidden_weight}: expected a number of at least 0")
         check_rule(self.rule, self.prior_weight, self.sharpness)
@@ -183,7 +188,9 @@ _INTEGERS = {
 
 # Beyond the paper: corruption that images of one cluster differ by, targets that are sharp and keep clusters alive, and
 # better starts: AC-PIC on embeddings that tell clusters apart finds what it could not find on the autoencoder's.
-_BEST = Settings(affine=None, rule="exact", sharpness=2.0, prior_weight=10.0, joint_learning_rate=2e-3, rounds=3)
+_BEST = Settings(
+    affine=None, brightness=None, rule="exact", sharpness=2.0, prior_weight=10.0, joint_learning_rate=2e-3, rounds=3
+)
 # The released code: Adam 1e-4 throughout, thousands of epochs with early stopping, 40 restarts.
 _PAPER = Settings(
     pretrain_epochs=4000,

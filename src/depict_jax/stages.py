@@ -22,7 +22,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from .architecture import Architecture
 from .assignments import checked_prior, target_distribution
-from .augmentation import affine_of
+from .augmentation import UNCHANGED, changes_of
 from .epochs import Epoch, steps_per_epoch, stream_epoch, train_epoch
 from .metrics import indicators
 from .networks import Depict
@@ -238,8 +238,8 @@ class Trainer:
         pretrain, warm, joint = settings.stage_epochs(self.steps[PRETRAIN], self.steps[JOINT])
         self._latest: tuple[ArrayLike | None, jax.Array] = (None, jnp.zeros(()))  # P and its Q
         self.limits = {PRETRAIN: pretrain, INITIAL: 0, WARM: warm, JOINT: joint}
-        affine = float(of_first(np.float64(affine_of(settings.affine, pixels))))
-        self.affine = {PRETRAIN: 0.0, WARM: affine, JOINT: affine}
+        changes = jax.tree.map(float, of_first(jax.tree.map(np.float64, changes_of(settings, pixels))))
+        self.changes = {PRETRAIN: UNCHANGED, WARM: changes, JOINT: changes}
 
     def is_over(self, state: RunState) -> bool:
         """Whether the stage under way has reached its end."""
@@ -270,7 +270,7 @@ class Trainer:
             now.learning_rates,
             now.key,
             batch_size=self.settings.batch_size,
-            affine=self.affine[int(state.stage)],
+            changes=self.changes[int(state.stage)],
             mesh=self.mesh,
         )
         return self.after_epoch(state, now.targets, result, start)

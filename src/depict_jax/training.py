@@ -16,7 +16,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jax.tree_util import keystr
 
 from . import parallel
-from .augmentation import random_affine
+from .augmentation import UNCHANGED, Changes, random_changes
 from .networks import Depict, Pathways
 from .objectives import cross_entropy, reconstruction_loss
 
@@ -94,7 +94,7 @@ def train_step(
     mask: jax.Array,
     learning_rate: jax.Array,
     key: jax.Array,
-    affine: float = 0.0,
+    changes: Changes = UNCHANGED,
     axis: str | None = None,
     count: jax.Array | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array], jax.Array]:
@@ -109,8 +109,7 @@ def train_step(
         mask: (B,), 1 for real images and 0 for padding.
         learning_rate: scalar.
         key: for the corruption.
-        affine: how far the noisy pathway's images are changed, see `random_affine`. What is reconstructed, and p, are
-            the unchanged images'.
+        changes: how far the noisy pathway's images are changed; what is reconstructed, and p, are the unchanged ones'.
         axis: inside shard_map, the mesh axis over which the batch is shared out: images, targets, mask and p are then
             this device's part, state and losses the same on all.
         count: with `axis`, the images of the whole batch without its padding.
@@ -126,10 +125,10 @@ def train_step(
         variables = jax.lax.pcast(variables, axis, to="varying")  # each device's own gradient, to be added up below
         first, batch_size = parallel.first_row(images, axis), jax.lax.axis_size(axis) * len(images)
     changed = None
-    if affine:
-        key, affine_key = jax.random.split(key)
+    if any(changes):
+        key, changes_key = jax.random.split(key)
         with jax.default_matmul_precision(PRODUCTS):
-            changed = random_affine(affine_key, images, affine, first, batch_size)
+            changed = random_changes(changes_key, images, changes, first, batch_size)
 
     def objective(variables: Variables) -> tuple[jax.Array, tuple[dict[str, jax.Array], jax.Array]]:
         pathways = cast(Pathways, model.apply(variables, images, changed=changed, first=first, rngs={"dropout": key}))

@@ -164,7 +164,7 @@ def _sharper(settings: Settings) -> str:
 
 
 def _best(settings: Settings) -> str:
-    return "" if settings.affine != 0 else "--preset best, "
+    return "" if settings.rounds > 1 else "--preset best, "
 
 
 _ADVICE: dict[str, Callable[[Settings], str]] = {

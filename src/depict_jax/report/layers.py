@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..architecture import Architecture
-from ..augmentation import random_affine
+from ..augmentation import UNCHANGED, Changes, random_changes
 from ..networks import Depict
 from ..training import Variables, scale
 from .mosaics import Strip, contact_sheet, strips_figure, thumbnails
@@ -28,7 +28,11 @@ class Layers(NamedTuple):
 
 
 def reconstruct(
-    architecture: Architecture, variables: Variables, pixels: np.ndarray, affine: float = 0.0, seed: int = 0
+    architecture: Architecture,
+    variables: Variables,
+    pixels: np.ndarray,
+    changes: Changes = UNCHANGED,
+    seed: int = 0,
 ) -> Layers:
     """Both pathways and what the decoder makes of them, in one call of the network.
 
@@ -36,10 +40,10 @@ def reconstruct(
         architecture: of the run; its dropout is the corruption.
         variables: of the network.
         pixels: uint8 (B, H, W, C); all are computed at once, so give a hundred at most.
-        affine: the run's, see `random_affine`.
+        changes: the run's, see `augmentation.changes_of`.
         seed: of the corruption.
     """
-    found = _pathways(Depict(architecture), variables, pixels, jax.random.key(seed), affine)
+    found = _pathways(Depict(architecture), variables, pixels, jax.random.key(seed), changes)
     return Layers(*(tuple(np.asarray(z).transpose(3, 1, 2, 0) for z in layers) for layers in found))
 
 
@@ -120,12 +124,12 @@ def _error(error: float) -> str:
     return f"MSE {error:.3g}"
 
 
-@partial(jax.jit, static_argnames=("model", "affine"))
-def _pathways(model: Depict, variables: Variables, pixels: jax.Array, key: jax.Array, affine: float):
+@partial(jax.jit, static_argnames=("model", "changes"))
+def _pathways(model: Depict, variables: Variables, pixels: jax.Array, key: jax.Array, changes: Changes):
     """z^0 .. z^{L-1}, z~^0 .. z~^{L-1} and the decoder's from each embedding, all (channels, rows, columns, B)."""
-    affine_key, dropout_key = jax.random.split(key)
+    changes_key, dropout_key = jax.random.split(key)
     images = scale(pixels)
-    changed = random_affine(affine_key, images, affine) if affine else images
+    changed = random_changes(changes_key, images, changes)
 
     def both(network: Depict):
         clean, noisy = network.encoder(images, False), network.encoder(changed, True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import metrics
 from ..assignments import checked_prior
-from ..augmentation import affine_of
+from ..augmentation import Changes, changes_of
 from ..data import Images
 from ..progress import scored_title_of, title_of
 from ..run_folder import Config
@@ -158,8 +158,8 @@ def reconstructions(config: Config, state: RunState, images: Images, p: np.ndarr
     shown = [typical[i] for i in np.linspace(0, len(typical) - 1, min(SHOWN, len(typical))).astype(int)]
     others = np.setdiff1d(maps.sample(len(p), DECODED), shown)[: DECODED - len(shown)]
     batch = np.concatenate([shown, others])
-    affine = affine_of(s.affine, images.pixels)
-    layers = reconstruct(config.architecture, state.train.variables, images.pixels[batch], affine, s.seed)
+    changes = changes_of(s, images.pixels)
+    layers = reconstruct(config.architecture, state.train.variables, images.pixels[batch], changes, s.seed)
     clean, noisy = layer_errors(layers)
     sizes = [" × ".join(map(str, shape)) for shape in config.architecture.maps]
     rows = [
@@ -167,9 +167,9 @@ def reconstructions(config: Config, state: RunState, images: Images, p: np.ndarr
         for layer in range(len(clean))
     ]
     rates = [f"{rate:.0%}" for rate in config.architecture.dropout]
-    changes = f"moved, turned and stretched by up to {affine:.0%}, then " if affine else ""
+    done = _in_words(changes)
     note = f"""<p>The decoder rebuilds every layer from the embedding's {n_clusters} numbers alone. It learns from the
-noisy pathway, whose images are {changes}robbed of {rates[0]} of their pixels (grey here), and whose layers of
+noisy pathway, whose images are {done}robbed of {rates[0]} of their pixels (grey here), and whose layers of
 {rates[1]} of their units. Shown are the most typical images of {count(len(shown), "cluster")}, and hidden maps of the
 first; a map and its reconstructions share one scale of grey. MSE is the mean squared error of what is decoded from the
 clean and from the noisy embedding, over {count(len(batch), "image")}, pixels scaled to [-1, 1].</p>
@@ -178,6 +178,15 @@ clean and from the noisy embedding, over {count(len(batch), "image")}, pixels sc
     pictures = f"{strips(image_strips(layers, len(shown)))}\n<h3>Hidden layers</h3>\n{strips(map_strips(layers))}"
     body = f"{note}{errors}\n{pictures}"
     return Section("reconstructions", "Reconstructions", body)
+
+
+def _in_words(changes: Changes) -> str:
+    """The beginning of what is done to the noisy pathway's images."""
+    said = [
+        f"moved, turned and stretched by up to {changes.affine:.0%}" if changes.affine else "",
+        f"made brighter or darker by up to {changes.brightness:.0%}" if changes.brightness else "",
+    ]
+    return "".join(f"{words}, then " for words in said if words)
 
 
 def making(config: Config, images: Images, records: list[dict[str, Any]]) -> Section:
@@ -195,8 +204,9 @@ def making(config: Config, images: Images, records: list[dict[str, Any]]) -> Sec
         ),
         **{name.replace("_", " "): _value(name, value) for name, value in asdict(config.settings).items()},
     }
-    if config.settings.affine is None:
-        facts["affine"] = f"{affine_of(None, images.pixels):g}, found from the images"
+    for name, amount in changes_of(config.settings, images.pixels)._asdict().items():
+        if getattr(config.settings, name) is None:
+            facts[name] = f"{amount:g}, found from the images"
     rows = "\n".join(f"<div><dt>{words(name)}</dt><dd>{words(value)}</dd></div>" for name, value in facts.items())
     notes = "".join(f"<p>{words(note)}</p>\n" for note in images.notes)
     body = f"<p>Epochs: {trained or 'none'}; {time} in all.</p>\n{notes}<dl>\n{rows}\n</dl>\n{_skipped(images)}"
