@@ -14,7 +14,7 @@ from depict_jax.data import Images, load
 from depict_jax.settings import Settings
 from depict_jax.stages import FINISHED, DivergedError, StageEnd, check_job
 
-QUICK = Settings(pretrain_epochs=2, warm_epochs=2, joint_epochs=2, rounds=2, initial="kmeans", batch_size=32)
+QUICK = Settings(pretrain_epochs=2, warm_epochs=1, joint_epochs=1, rounds=2, initial="kmeans", batch_size=32)
 
 
 class Interrupted(Exception):
@@ -58,7 +58,7 @@ def whole(images, tmp_path_factory):
 
 
 @pytest.mark.parametrize("every_epoch", [True, False])
-@pytest.mark.parametrize("event_number", [1, 3, 6, 9, 11, 13, 16])
+@pytest.mark.parametrize("event_number", [1, 4, 7, 9, 12])
 def test_an_interrupted_run_resumes_to_the_same_result(images, whole, tmp_path, monkeypatch, event_number, every_epoch):
     monkeypatch.setattr(runner, "SECONDS_BETWEEN_SAVES", 0.0 if every_epoch else 1e9)
     with pytest.raises(Interrupted):
@@ -71,13 +71,12 @@ def test_resuming_trains_only_what_is_left(images, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "SECONDS_BETWEEN_SAVES", 0.0)
     monkeypatch.setattr(Checkpoints, "busy", False)  # else an epoch may go unsaved while another is written
     with pytest.raises(Interrupted):
-        fit(images, tmp_path / "run", watch=stop_at(6))  # the warm start's second epoch
+        fit(images, tmp_path / "run", watch=stop_at(5))  # the warm start's epoch
     seen = []
     fit(images, tmp_path / "run", resume=True, watch=seen.append)
     assert [(event.stage, isinstance(event, StageEnd)) for event in seen] == [
-        ("warm", False), ("warm", True), ("joint", False), ("joint", False), ("joint", True), ("initial-2", True),
-        ("warm-2", False), ("warm-2", False), ("warm-2", True),
-        ("joint-2", False), ("joint-2", False), ("joint-2", True),
+        ("warm", False), ("warm", True), ("joint", False), ("joint", True), ("initial-2", True),
+        ("warm-2", False), ("warm-2", True), ("joint-2", False), ("joint-2", True),
     ]  # fmt: skip
 
 
@@ -110,7 +109,7 @@ def test_a_second_run_into_the_folder_is_refused_and_reading_is_not(images, whol
         assert run_folder.read_metrics(folder) is not None
 
     fit(images, folder, watch=watch)
-    assert outcome(folder) == whole and len(refused) == 34
+    assert outcome(folder) == whole and len(refused) == 26
     with run_folder.claim(folder, run_folder.Config.read(folder), resume=True, overwrite=False):
         assert load_finished(folder)[1].stage == FINISHED
 
