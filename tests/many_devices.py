@@ -31,8 +31,6 @@ SETTINGS = Settings(
     batch_size=BATCH,
     rule="exact",
     prior_weight=10.0,
-    affine=0.1,
-    brightness=0.3,
 )
 RULES = [("closed_form", 1.0, 1.0), ("squared", 1.0, 1.0), ("exact", 10.0, 2.0), ("exact", np.inf, 1.0)]
 
@@ -158,7 +156,14 @@ def runs(devices: int) -> dict[str, np.ndarray]:
     """All digits: an epoch of pretraining; and what follows the initial assignment, which one device has made."""
     pixels = load("digits").pixels
     settings = Settings(
-        pretrain_epochs=30, warm_epochs=5, joint_epochs=30, affine=0.1, rule="exact", sharpness=2.0, prior_weight=10.0
+        pretrain_epochs=30,
+        warm_epochs=5,
+        joint_epochs=30,
+        affine=0.1,
+        brightness=0.3,
+        rule="exact",
+        sharpness=2.0,
+        prior_weight=10.0,
     )
     architecture = check_job(pixels, 10, settings)
     first = next(run(pixels, architecture, settings, devices=devices))
