@@ -141,3 +141,14 @@ def test_a_damaged_end_is_trained_again_to_the_same_result(images, whole, tmp_pa
     with pytest.warns(UserWarning, match="is damaged"):
         fit(images, tmp_path / "run", resume=True)
     assert outcome(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize("text", ["[]", '{"joint": 1}', '{"later": {"acc": 1.0}}', "{"])
+def test_damaged_scores_are_named_and_lines_of_no_stage_end_the_metrics(tmp_path, text):
+    (tmp_path / "scores.json").write_text(text)
+    with pytest.raises(ValueError, match=r"scores\.json is damaged: remove it"):
+        run_folder.read_scores(tmp_path)
+    whole = [{"stage": stage, "epoch": 1} for stage in ("pretrain", "warm", "joint-2")]
+    lines = [json.dumps(record) for record in whole] + ['{"stage": "joint-1", "epoch": 1}', json.dumps(whole[0])]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    assert run_folder.read_metrics(tmp_path) == whole

@@ -13,7 +13,7 @@ from rich.text import Text
 from .stage_names import FINISHED, STAGES, place_of
 from .stages import EpochEnd, StageEnd, stage_under_way
 
-TITLES = dict(zip(STAGES, ("pretrain", "initial assignment", "warm start", "joint training"), strict=False))
+TITLES = dict(zip(STAGES, ("pretrain", "initial assignment", "warm start", "joint training", "end"), strict=True))
 
 
 def title_of(stage: str) -> str:

@@ -287,6 +287,8 @@ def read_scores(folder: Path) -> dict[str, dict[str, float]]:
         return {}
     try:
         found = json.loads(path.read_text())
+        for stage in found:
+            place_of(stage)
         return {stage: {name: float(value) for name, value in scores.items()} for stage, scores in found.items()}
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: remove it, and the run goes on without those scores") from error
