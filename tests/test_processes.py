@@ -113,7 +113,9 @@ def test_two_processes_of_two_devices_give_what_one_gives(some_digits, alone, tm
     assert [code for code, *_ in found] == [0, 0], found
     check_same(outcome(tmp_path / "run"), alone)
     assert "Scores" in found[0][1]
-    assert all("Gloo" in line or "rank" in line for line in found[1][1].splitlines())  # the first alone speaks
+    said = ("images from", "pretrain", "initial assignment", "warm start", "joint training", "Scores", "report.html")
+    # the first alone speaks; Gloo's lines, from several threads, may break into each other
+    assert all(words in found[0][1] for words in said) and not any(words in found[1][1] for words in said)
 
 
 @pytest.mark.slow
