@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -113,9 +114,9 @@ def test_two_processes_of_two_devices_give_what_one_gives(some_digits, alone, tm
     assert [code for code, *_ in found] == [0, 0], found
     check_same(outcome(tmp_path / "run"), alone)
     assert "Scores" in found[0][1]
-    said = ("images from", "pretrain", "initial assignment", "warm start", "joint training", "Scores", "report.html")
-    # the first alone speaks; Gloo's lines, from several threads, may break into each other
-    assert all(words in found[0][1] for words in said) and not any(words in found[1][1] for words in said)
+    # the first alone speaks; Gloo's lines, "[Gloo] Rank 1 is connected to ...", may break into each other
+    gloo = {"Gloo", "Rank", "is", "connected", "to", "peer", "ranks", "Expected", "number", "of"}
+    assert set(re.findall(r"[A-Za-z]+", found[1][1])) <= gloo
 
 
 @pytest.mark.slow
