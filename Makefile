@@ -127,7 +127,7 @@ $(TABLES): $(READY)
 	$(BIN)/python -m experiments.$(COMMAND) $(ARGS)
 	$(BIN)/python -m experiments.tables
 
-tables: $(READY)  ## experiments/RESULTS.md, CLAIMS.md, the figure of times and what presets reached, from the results that are there
+tables: $(READY)  ## experiments/RESULTS.md, CLAIMS.md, the figure of times and the scores on other pages, from the results that are there
 	$(BIN)/python -m experiments.tables
 
 setup-rows: $(READY) .venv/.umap .venv-clustpy/.ready  ## install what the rows beside ours need: umap-learn, ClustPy

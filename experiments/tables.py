@@ -1,4 +1,4 @@
-"""RESULTS.md, CLAIMS.md, the figure of times and what presets say was reached, from the results and nothing else.
+"""RESULTS.md, CLAIMS.md, the figure of times, and what other pages say was reached, from the results and nothing else.
 
 python -m experiments.tables
 """
@@ -15,6 +15,8 @@ from experiments.summary import NONE, Result, acc_nmi, chosen, mean, runs_of, se
 from experiments.variants import VARIANTS
 
 PAGE = results.PROJECT / "experiments/RESULTS.md"
+SETTINGS = results.PROJECT / "docs/settings.md"
+MARKS = "<!-- scores: make tables renews what stands between these marks -->", "<!-- end of scores -->"
 REACHED = "Reached, as `make tables` found it: means over the seeds, minutes of one, how many they were."
 
 PROTOCOL = """\
@@ -46,6 +48,9 @@ def main() -> None:
     PAGE.write_text(page(found), encoding="utf-8")
     claims.PAGE.write_text(claims.page(found), encoding="utf-8")
     running_time.draw(found)
+    for path, lines in ((record.README, scores(found)), (SETTINGS, by_stage(found))):
+        text = record.renewed(path.read_text(encoding="utf-8"), "\n".join(lines), MARKS)
+        path.write_text(text, encoding="utf-8")
     for name in presets.NAMES:
         path = presets.path_of(name)
         path.write_text(with_reached(path.read_text(encoding="utf-8"), found, name), encoding="utf-8")
@@ -56,7 +61,7 @@ def page(found: Sequence[Result]) -> str:
     """The whole of RESULTS.md."""
     sections = [
         clustering(found),
-        by_stage(found),
+        ["## After each stage", "", "Mean ACC; after pretraining by k-means on the embeddings.", "", *by_stage(found)],
         beside(found),
         ablation_tables.approaches(found),
         ablation_tables.q_steps(found),
@@ -100,8 +105,21 @@ def clustering(found: Sequence[Result]) -> list[str]:
     return [*intro, *table(head, rows, left=3), *(changes if far else ())]
 
 
+def scores(found: Sequence[Result]) -> list[str]:
+    """The README's table: what the paper reports, `paper` and `best` have."""
+    rows = []
+    for name in presets.NAMES:
+        ours = [runs_of(found, name, "depict", variant) for variant in VARIANTS]
+        if any(ours):
+            minutes = [f"{seconds(runs) / 60:.1f}" if runs else NONE for runs in ours]
+            figures = [_published("DEPICT", name), *map(acc_nmi, ours), " / ".join(minutes)]
+            rows.append([presets.preset(name).title, *figures, f"`make experiment-{name}`"])
+    variants = [f"`{variant}`" for variant in VARIANTS]
+    return table(["data set", "published", *variants, f"minutes, {' / '.join(variants)}", "command"], rows)
+
+
 def by_stage(found: Sequence[Result]) -> list[str]:
-    """Where the accuracy comes from."""
+    """Where the accuracy comes from: RESULTS.md's table and that of the page on settings."""
     rows = []
     for name in presets.NAMES:
         for variant in VARIANTS:
@@ -111,8 +129,7 @@ def by_stage(found: Sequence[Result]) -> list[str]:
                     cells = [means.get(stage, "") for stage in stages]
                     rows.append([presets.preset(name).title, variant, str(round_), *cells])
     head = ["data set", "variant", "round", "pretraining", "initial assignment", "warm start", "joint training"]
-    intro = ["## After each stage", "", "Mean ACC; after pretraining by k-means on the embeddings.", ""]
-    return [*intro, *table(head, rows, left=2)]
+    return table(head, rows, left=2)
 
 
 def _rounds(stages: Iterable[str]) -> list[tuple[str, str, str, str]]:

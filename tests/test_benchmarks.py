@@ -17,15 +17,14 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 def test_the_readme_shows_the_results():
     readme = (PROJECT / "README.md").read_text()
-    assert readme == record.in_readme(readme, record.markdown(record.results()))
+    assert readme == record.renewed(readme, record.markdown(record.results()))
 
 
-def test_a_readme_without_a_place_for_the_table_is_refused():
+def test_a_page_without_a_place_for_the_table_is_refused():
     with pytest.raises(ValueError, match="no place for the table"):
-        record.in_readme("nothing", "table")
-    assert record.in_readme(f"a\n{record.BEGIN}\nold\n{record.END}\nb", "new") == (
-        f"a\n{record.BEGIN}\nnew\n{record.END}\nb"
-    )
+        record.renewed("nothing", "table")
+    begin, end = record.MARKS
+    assert record.renewed(f"a\n{begin}\nold\n{end}\nb", "new") == f"a\n{begin}\nnew\n{end}\nb"
 
 
 def test_results_carry_command_and_provenance():

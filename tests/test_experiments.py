@@ -10,6 +10,7 @@ from depict_jax.data import Images, load
 from depict_jax.settings import Settings
 from depict_jax.stages import EpochEnd, check_job, run
 from experiments import claims, presets, results, running_time, store, tables
+from experiments.benchmarks import record
 from experiments.jobs import Found, Job, Unavailable, run_missing
 from experiments.presets import Preset
 from experiments.variants import BFLOAT16, VARIANTS, settings_of
@@ -192,6 +193,9 @@ def test_the_pages_and_the_figure_are_what_the_results_say():
         pytest.skip("no results yet")
     assert tables.PAGE.read_text(encoding="utf-8") == tables.page(found)
     assert claims.PAGE.read_text(encoding="utf-8") == claims.page(found)
+    for path, lines in ((record.README, tables.scores(found)), (tables.SETTINGS, tables.by_stage(found))):
+        text = path.read_text(encoding="utf-8")
+        assert text == record.renewed(text, "\n".join(lines), tables.MARKS)
     for name in presets.NAMES:
         text = presets.path_of(name).read_text(encoding="utf-8")
         assert text == tables.with_reached(text, found, name)

@@ -50,6 +50,14 @@ def test_how_far_images_were_changed_is_said():
     assert "How far `best` changes images, affinely and in brightness: USPS 0.12 and 0.02." in tables.page(found)
 
 
+def test_the_readme_has_both_variants_beside_the_published():
+    found = made_up("usps", "depict", "paper", [0.9, 0.7]) + made_up("digits", "depict", "best", [0.9])
+    assert [line for line in tables.scores(found) if line.startswith(("| USPS", "| digits"))] == [
+        "| USPS | *0.964 / 0.927* | 0.800 ± 0.141 / 0.700 (2) | – | 1.5 / – | `make experiment-usps` |",
+        "| digits | – | – | 0.900 / 0.800 (1) | – / 1.0 | `make experiment-digits` |",
+    ]
+
+
 def test_every_round_has_a_line_of_its_own():
     scores = {
         stage: {"acc": n / 10, "nmi": 0.0, "ari": 0.0}

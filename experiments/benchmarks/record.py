@@ -22,8 +22,9 @@ from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
+README = PROJECT / "README.md"
 RESULTS = HERE / "results"
-BEGIN, END = "<!-- benchmarks: make bench renews what stands between these marks -->", "<!-- end of benchmarks -->"
+MARKS = "<!-- benchmarks: make bench renews what stands between these marks -->", "<!-- end of benchmarks -->"
 SHARED = Path(os.environ.get("DEPICT_SHARED", PROJECT.parent / "shared"))  # data and reference; may be absent
 
 
@@ -70,17 +71,18 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines[:-1])
 
 
-def in_readme(text: str, table: str) -> str:
-    """The README with the table between its two marks.
+def renewed(text: str, body: str, marks: tuple[str, str] = MARKS) -> str:
+    """A page with `body` between its two marks.
 
     Raises:
-        ValueError: a README without the marks.
+        ValueError: a page without the marks.
     """
-    before, mark, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not mark or not end:
-        raise ValueError(f"the README has no place for the table: expected {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+    begin, end = marks
+    before, mark, rest = text.partition(begin)
+    _, found, after = rest.partition(end)
+    if not mark or not found:
+        raise ValueError(f"the page has no place for the table: expected {begin} and {end}")
+    return f"{before}{begin}\n{body}\n{end}{after}"
 
 
 def results() -> list[dict[str, Any]]:
@@ -141,8 +143,7 @@ def main() -> None:
     if not found:
         raise SystemExit("no results yet: run make bench")
     show(found)
-    readme = PROJECT / "README.md"
-    readme.write_text(in_readme(readme.read_text(), markdown(found)))
+    README.write_text(renewed(README.read_text(), markdown(found)))
 
 
 if __name__ == "__main__":
