@@ -6,7 +6,7 @@ from typing import Any
 
 import griffe
 
-from depict_jax.settings import Settings
+from depict_jax.settings import preset
 
 
 class Fields(griffe.Extension):
@@ -27,7 +27,7 @@ class Fields(griffe.Extension):
             parameter.annotation = plain(parameter.annotation)
             name = str(parameter.default).removeprefix("_default.")
             if name != str(parameter.default):
-                parameter.default = repr(getattr(Settings(), name))
+                parameter.default = repr(getattr(preset(), name))
 
 
 def plain(annotation: Any) -> Any:

@@ -53,11 +53,11 @@ def parsers() -> dict[str, Any]:
     import tyro
 
     from depict_jax import cli
-    from depict_jax.settings import Settings
+    from depict_jax.settings import preset
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # tyro has no other way to ask for it
-        whole = tyro.extras.get_parser(cli._commands(Settings()))
+        whole = tyro.extras.get_parser(cli._commands(preset()))
     return next(action.choices for action in whole._actions if isinstance(action.choices, dict))
 
 

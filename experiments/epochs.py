@@ -77,7 +77,7 @@ def train(
 
 def q_step(p: jax.Array, settings: Settings) -> jax.Array:
     """Q by the settings' rule."""
-    return target_distribution(p, settings.prior, settings.rule, settings.prior_weight, settings.sharpness)
+    return target_distribution(p, settings.prior, settings.rule, *settings.q_step)
 
 
 def warm_rates(settings: Settings, n_images: int) -> np.ndarray:

@@ -33,10 +33,11 @@ without noise, is what one would choose without labels: its scores stand beside 
 chosen. ACC is the share of images whose cluster is matched to their label under the best one-to-one matching; NMI is
 normalised by the arithmetic mean of the entropies. Times are wall times on a shared machine, and no more than a hint.
 
-- `paper`: the paper's losses and noise, the released code's Q-step (`squared`), no augmentation.
-- `best`: `depict-jax fit --preset best`: random changes of the noisy pathway's images, affine and of brightness, as far
-  as the images allow; the exact Q-step with sharpness 2 and prior weight 10; AC-PIC as the initial assignment of every
-  data set; three rounds of initial assignment, warm start and joint training.
+- `paper`: `depict-jax fit --preset plain`: the paper's losses and noise, the released code's Q-step (`squared`), no
+  augmentation.
+- `best`: what `depict-jax fit` does by default: random changes of the noisy pathway's images, affine and of brightness,
+  as far as the images allow; the exact Q-step with sharpness 2 and prior weight 10; AC-PIC as the initial assignment of
+  every data set; three rounds of initial assignment, warm start and joint training.
 """
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from depict_jax.settings import Initial, Settings, preset
 
 # The paper's losses and noise, the released code's Q-step, no augmentation.
-_PAPER = Settings(rule="squared")
+_PAPER = preset("plain")
 _BEST = preset("best")
 
 VARIANTS = ("paper", "best")

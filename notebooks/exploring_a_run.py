@@ -57,7 +57,7 @@ options = "--pretrain-epochs 3 --joint-epochs 3" if os.environ.get("DEPICT_NOTEB
 # ## The run
 #
 # Put in your own. `make run` makes the one that is named here; where it is missing, the digits are clustered now, in a
-# minute or two. Where your images have no labels, leave out the cells that read `images.labels`.
+# few minutes. Where your images have no labels, leave out the cells that read `images.labels`.
 
 # %%
 run = Path("../runs/digits")

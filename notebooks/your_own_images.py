@@ -147,6 +147,5 @@ print(f"most typical of the cluster of {images.names[0]}:", [images.names[i] for
 # * **The clusters follow something else** (background, brightness, size): the model sees whole pictures. Crop to what
 #   matters; `--fit crop` keeps the middle.
 # * **Pictures of very different sizes** are brought to one; `--image-size 64` keeps more than the default of 32.
-# * **A cluster is empty, or one swallows others**: `--preset best`, or another `--seed`. The report says which it is.
-# * **Known shares**: `--rule exact --prior 0.5 0.3 0.2` says how large the clusters should be, `--prior-weight` how
-#   strictly.
+# * **A cluster is empty, or one swallows others**: another `--seed` or other `--clusters`. The report says which it is.
+# * **Known shares**: `--prior 0.5 0.3 0.2` says how large the clusters should be, `--prior-weight` how strictly.

@@ -18,6 +18,7 @@ SHARED = Path(os.environ.get("DEPICT_SHARED", Path(__file__).resolve().parents[2
 if "PYTEST_XDIST_WORKER" not in os.environ:
     _compiled = tempfile.TemporaryDirectory(prefix="depict-jax-tests-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name  # for the commands that tests start too
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_enable_x64", False)
 jax.config.update("jax_default_matmul_precision", "float32")  # accelerators would round products to fewer bits

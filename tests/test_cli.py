@@ -16,7 +16,8 @@ from depict_jax.cli import main
 from depict_jax.data import load
 from depict_jax.metrics import scores
 
-QUICK = ["--pretrain-epochs", "2", "--warm-epochs", "2", "--joint-epochs", "2", "--initial", "kmeans", "--quiet"]
+QUICK = ["--preset", "plain", "--initial", "kmeans"]
+QUICK += ["--pretrain-epochs", "2", "--warm-epochs", "2", "--joint-epochs", "2", "--quiet"]
 
 
 @pytest.fixture(scope="module")
@@ -262,8 +263,8 @@ def test_bad_sources_are_refused_in_a_sentence(tmp_path, capsys):
         (["--prior", "1", "2", "-1"], "expected positive numbers"),
         (["--prior", "0", "0", "0"], "expected positive numbers"),
         (["--prior", "1", "2"], "expected (3,)"),
-        (["--sharpness", "2"], "belongs to the rule 'exact'"),
-        (["--prior-weight", "2"], "belongs to the rule 'exact'"),
+        (["--rule", "squared", "--sharpness", "2"], "belongs to the rule 'exact'"),
+        (["--rule", "squared", "--prior-weight", "2"], "belongs to the rule 'exact'"),
         (["--rule", "exact", "--prior-weight", "-1"], "prior_weight is -1.0"),
         (["--batch-size", "0"], "batch_size is 0"),
         (["--seed", "-1"], "seed is -1"),

@@ -9,6 +9,7 @@ from depict_jax.metrics import clustering_accuracy
 
 SLOW = pytest.mark.slow
 SHORT = {"pretrain_epochs": 3, "warm_epochs": 1, "joint_epochs": 2, "random_state": 0}
+SHORT |= {"rounds": 1, "rule": "squared", "affine": 0.0, "brightness": 0.0}
 
 
 @pytest.fixture(scope="module")

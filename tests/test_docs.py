@@ -169,7 +169,7 @@ def test_the_generated_pages_have_all_commands_and_options():
     assert "MISSING" not in page and "__tyro" not in page
     assert re.search(r"<code[^>]*>--rule</code> <code[^>]*>closed_form</code> or", page)
     assert f"`{Settings().dropout}` |" in page
-    assert "| `--affine` | 0 | by the images |" in presets()
+    assert "| `--affine` | by the images | 0 | 0 |" in presets()
 
 
 def test_the_module_list_has_every_module_below_what_it_imports():

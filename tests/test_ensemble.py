@@ -16,6 +16,7 @@ from depict_jax.settings import Settings
 from depict_jax.stages import EpochEnd, check_job, initial_state, run
 
 SHELL = {"pretrain_epochs": 0, "warm_epochs": 0, "joint_epochs": 0, "initial": "kmeans", "kmeans_restarts": 1}
+SHELL |= {"rounds": 1, "affine": 0.0, "brightness": 0.0}
 
 
 def test_renamed_clusters_vote_as_one():
@@ -118,7 +119,7 @@ def test_side_by_side_is_one_after_another(digits):
     settings = [
         Settings(
             pretrain_epochs=4, warm_epochs=2, joint_epochs=2, initial="kmeans", kmeans_restarts=1, batch_size=20,
-            rounds=2, affine=None, brightness=0.2, rule="exact", prior_weight=5.0, seed=seed,
+            rounds=2, affine=0.1, brightness=0.2, rule="exact", prior_weight=5.0, seed=seed,
         )
         for seed in (3, 4, 5)
     ]  # fmt: skip

@@ -11,6 +11,7 @@ from depict_jax.data import load
 from depict_jax.metrics import scores
 
 QUICK = {"pretrain_epochs": 2, "warm_epochs": 2, "joint_epochs": 2, "initial": "kmeans", "batch_size": 32}
+QUICK |= {"rounds": 2}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,9 @@ def test_outputs(digits, fitted):
     assert np.array_equal(fitted.probabilities_.argmax(axis=1), fitted.labels_)
     embeddings = fitted.transform(pixels)
     assert embeddings.shape == (205, 10) and np.abs(embeddings).max() < 1
-    assert [record["stage"] for record in fitted.history_] == ["pretrain"] * 2 + ["warm"] * 2 + ["joint"] * 2
+    assert [record["stage"] for record in fitted.history_] == [
+        stage for stage in ("pretrain", "warm", "joint", "warm-2", "joint-2") for _ in range(2)
+    ]
     assert np.array_equal(DEPICT(10, **QUICK).fit_predict(pixels), fitted.labels_)
 
 
@@ -161,12 +164,12 @@ def test_clone_and_parameters():
 def test_every_setting_is_a_parameter():
     from dataclasses import fields
 
-    from depict_jax.settings import Settings
+    from depict_jax.settings import Settings, preset
 
-    parameters = DEPICT().get_params()
+    parameters, expected = DEPICT().get_params(), vars(preset("best"))
     for field in fields(Settings):
         if field.name != "seed":
-            assert parameters.pop(field.name) == field.default, field.name
+            assert parameters.pop(field.name) == expected[field.name], field.name
     assert parameters.keys() == {"n_clusters", "random_state", "verbose", "image_shape", "devices"}
 
 

@@ -8,7 +8,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 from depict_jax import DEPICT
 
 SIDE = 8
-SMALL = {"initial": "kmeans", "kmeans_restarts": 1, "batch_size": 32}
+SMALL = {"initial": "kmeans", "kmeans_restarts": 1, "batch_size": 32, "rounds": 1, "affine": 0.0, "brightness": 0.0}
 NONE = {"pretrain_epochs": 0, "warm_epochs": 0, "joint_epochs": 0}  # nothing to compile, for every number of images
 ONE = {"pretrain_epochs": 1, "warm_epochs": 1, "joint_epochs": 1}
 

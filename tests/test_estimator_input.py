@@ -19,6 +19,7 @@ from depict_jax.data import load
 
 # no training, for what comes before and after it
 SHELL = {"pretrain_epochs": 0, "warm_epochs": 0, "joint_epochs": 0, "initial": "kmeans", "kmeans_restarts": 1}
+SHELL |= {"rounds": 1, "affine": 0.0, "brightness": 0.0}
 
 
 @pytest.fixture(scope="module")

@@ -213,3 +213,9 @@ def test_results_are_complete():
         assert "final" in one["scores"] and "final" in one["seconds"]
         assert list(one["seconds"].values()) == sorted(one["seconds"].values())
         assert {"commit", "date", "device", "versions", "content_hash", "settings"} <= one["provenance"].keys()
+
+
+def test_comments_and_docstrings_leave_what_is_kept_valid():
+    said = '"""What."""\n\n\ndef f():\n    """Why."""\n    return 1  # so\n'
+    assert store.code_of(said) == store.code_of("def f():\n    return 1\n")
+    assert store.code_of(said) != store.code_of(said.replace("return 1", "return 2"))

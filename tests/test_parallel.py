@@ -20,7 +20,7 @@ COLLECTIVE = re.compile(r"= (.+?) (all-gather|all-reduce|reduce-scatter|all-to-a
 def compute(folder: Path, what: str, devices: int) -> dict[str, np.ndarray]:
     """The arrays that many_devices.py writes, in a process with eight CPU devices."""
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-    path = {"PYTHONPATH": os.pathsep.join(sys.path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-W", "error", many_devices.__file__, str(folder), what, str(devices)]
     done = subprocess.run(command, env=os.environ | flags | path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

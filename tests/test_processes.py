@@ -20,7 +20,7 @@ from depict_jax.cli import main
 from depict_jax.data import load
 
 # N, the batches and the tenth held out are such that no number of devices divides them.
-N, WORDS = 205, ["--clusters", "10", "--batch-size", "50", "--rule", "exact", "--prior-weight", "10", "--affine", "0.1"]
+N, WORDS = 205, ["--clusters", "10", "--preset", "plain", "--batch-size", "50", "--rule", "exact", "--affine", "0.1"]
 EPOCHS = {"pretrain": 3, "warm": 2, "joint": 3}
 # Every epoch is saved, and the first process waits before each, so that it can be killed there.
 CHILD = (
@@ -54,7 +54,7 @@ def free_port() -> int:
 def started(arguments: list[str], count: int, devices: int = 1) -> list[subprocess.Popen]:
     """The command in `count` processes of so many devices each."""
     flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
-    environment = {**os.environ, **flags, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = {**os.environ, **flags}
     together = ["--coordinator", f"localhost:{free_port()}", "--num-processes", str(count)]
     return [
         subprocess.Popen(

@@ -9,19 +9,14 @@ from depict_jax.data import load
 from depict_jax.metrics import clustering_accuracy, scores
 
 
-def test_a_short_training_finds_digits():
+def test_a_short_training_finds_digits_those_never_seen_too():
     digits = load("digits")
-    model = DEPICT(10, pretrain_epochs=30, warm_epochs=3, joint_epochs=15).fit(digits.pixels)
-    found = scores(digits.labels, model.labels_)
-    assert found["acc"] > 0.65 and found["nmi"] > 0.65
+    model = DEPICT(10, pretrain_epochs=30, warm_epochs=3, joint_epochs=12, rounds=2).fit(digits.pixels[:1000])
+    found = scores(digits.labels[:1000], model.labels_)
+    assert found["acc"] > 0.7 and found["nmi"] > 0.7
     loss = [record["loss"] for record in model.history_ if record["stage"] == "joint"]
     assert loss[-1] < loss[0]
-
-
-def test_images_never_seen_get_their_digit_s_cluster():
-    digits = load("digits")
-    model = DEPICT(10, pretrain_epochs=30, warm_epochs=3, joint_epochs=15).fit(digits.pixels[:1000])
-    assert scores(digits.labels[1000:], model.predict(digits.pixels[1000:]))["nmi"] > 0.6
+    assert scores(digits.labels[1000:], model.predict(digits.pixels[1000:]))["nmi"] > 0.7
 
 
 @pytest.mark.slow
@@ -33,4 +28,4 @@ def test_default_settings_beat_kmeans_on_the_digits_pixels():
         clustering_accuracy(digits.labels, DEPICT(10, random_state=seed).fit_predict(digits.pixels))
         for seed in range(3)
     ]
-    assert np.mean(ours) > kmeans + 0.03, (ours, kmeans)
+    assert np.mean(ours) > kmeans + 0.1, (ours, kmeans)

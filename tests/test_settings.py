@@ -61,8 +61,8 @@ def test_takes_the_ends_of_the_ranges():
     Settings(rule="exact", prior_weight=INF, sharpness=2.0, prior=(1, 2, 3))
 
 
-def test_default_is_what_the_command_line_starts_from():
-    assert preset("default") == Settings()
+def test_plain_is_the_paper_s_method_and_best_what_the_commands_start_from():
+    assert preset("plain") == Settings() and preset() == preset("best")
     assert (Settings().rule, Settings().initial, Settings().dropout) == ("squared", "acpic", 0.1)
     assert (Settings().hidden_weight, Settings().clustering_weight) == (0.1, 1.0)
     assert not Settings().stop_gradient
@@ -81,11 +81,19 @@ def test_paper_is_the_released_code():
 def test_best_adds_changes_of_the_images_rounds_and_a_q_step_that_keeps_clusters_alive():
     best = preset("best")
     assert best.brightness is None
-    assert (best.affine, best.rounds, best.rule, best.sharpness, best.prior_weight) == (None, 3, "exact", 2.0, 10.0)
+    assert (best.affine, best.rounds, best.rule, best.q_step) == (None, 3, "exact", (10.0, 2.0))
+
+
+def test_a_prior_weight_and_a_sharpness_that_are_left_out_are_the_rule_s_own():
+    assert Settings(rule="squared").q_step == Settings(rule="closed_form").q_step == (1.0, 1.0)
+    assert Settings(rule="exact").q_step == (10.0, 2.0)
+    assert Settings(rule="exact", sharpness=1.0).q_step == (10.0, 1.0)
+    assert Settings(rule="exact", prior_weight=0.0).q_step == (0.0, 2.0)
+    assert replace(preset("best"), rule="squared").q_step == (1.0, 1.0)  # as with --rule squared
 
 
 def test_refuses_an_unknown_preset():
-    with pytest.raises(ValueError, match="preset is 'fast': expected one of default, best, paper"):
+    with pytest.raises(ValueError, match="preset is 'fast': expected one of best, plain, paper"):
         preset("fast")
 
 

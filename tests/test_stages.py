@@ -10,6 +10,7 @@ import pytest
 from depict_jax import stages
 from depict_jax.data import load
 from depict_jax.settings import Settings, preset
+from depict_jax.stage_names import JOINT, place_of
 from depict_jax.stages import EpochEnd, StageEnd, check_job, run
 
 QUICK = Settings(pretrain_epochs=2, warm_epochs=2, joint_epochs=2, initial="kmeans", batch_size=32)
@@ -158,6 +159,13 @@ def test_final_weights_that_give_nan_are_no_answer(pixels):
     settings = dataclasses.replace(QUICK, pretrain_epochs=1, warm_epochs=0, joint_epochs=1, batch_size=205)
     with pytest.raises(stages.DivergedError, match="predictions became NaN or infinite after"):
         states(pixels, dataclasses.replace(settings, joint_learning_rate=1e38))
+
+
+@pytest.mark.parametrize("name", ["joint-0", "joint-1", "joint-", "joint-2-2", "finished-2", "end"])
+def test_what_no_stage_is_called_is_refused(name):
+    with pytest.raises(ValueError, match=f"stage is '{name}': expected one of pretrain, initial"):
+        place_of(name)
+    assert place_of("joint-2") == (1, JOINT)
 
 
 def test_epochs_follow_the_number_of_steps():

@@ -72,7 +72,7 @@ def test_a_batch_that_is_not_finite_is_told_where_it_was(small, variables, data,
 def test_a_run_that_streams_is_the_run(tmp_path):
     digits = load("digits")
     np.savez(tmp_path / "some.npz", x=digits.pixels[:205], y=digits.labels[:205])
-    epochs_of = ["--pretrain-epochs", "2", "--warm-epochs", "2", "--joint-epochs", "2", "--quiet"]
+    epochs_of = ["--preset", "plain", "--pretrain-epochs", "2", "--warm-epochs", "2", "--joint-epochs", "2", "--quiet"]
     for name, stream in (("whole", []), ("streamed", ["--stream"])):
         source, out = str(tmp_path / "some.npz"), str(tmp_path / name)
         assert main(["fit", source, "--clusters", "10", "--out", out, *epochs_of, *stream]) == 0

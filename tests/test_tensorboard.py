@@ -12,7 +12,8 @@ from depict_jax import runner
 from depict_jax.cli import main
 from depict_jax.data import load
 
-QUICK = ["--pretrain-epochs", "2", "--warm-epochs", "2", "--joint-epochs", "2", "--initial", "kmeans", "--quiet"]
+QUICK = ["--preset", "plain", "--initial", "kmeans"]
+QUICK += ["--pretrain-epochs", "2", "--warm-epochs", "2", "--joint-epochs", "2", "--quiet"]
 
 
 def points(run: Path) -> list[tuple[str, int, float]]:

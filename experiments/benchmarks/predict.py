@@ -48,7 +48,18 @@ def main() -> None:
         writer.join()
         if writer.exitcode:
             raise SystemExit("the images could not be written; the message stands above")
-        short = ["--pretrain-epochs", "1", "--warm-epochs", "1", "--joint-epochs", "1", "--initial", "kmeans"]
+        short = [
+            "--preset",
+            "plain",
+            "--pretrain-epochs",
+            "1",
+            "--warm-epochs",
+            "1",
+            "--joint-epochs",
+            "1",
+            "--initial",
+            "kmeans",
+        ]
         run([DEPICT_JAX, "fit", folder / "train.npz", "--clusters", "10", "--out", folder / "run", *short])
 
         def predict(n: int) -> Run:

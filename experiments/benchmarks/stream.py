@@ -29,7 +29,18 @@ from experiments.benchmarks.record import PROJECT, save, spread
 N, CLUSTERS, BATCH_SIZE = 1_000_000, 10, 100
 IN_TURN = 20_000  # images of an epoch of the comparison
 FOLDER = PROJECT / "runs/stream"
-SHORT = ["--pretrain-epochs", "1", "--warm-epochs", "1", "--joint-epochs", "1", "--initial", "kmeans"]
+SHORT = [
+    "--preset",
+    "plain",
+    "--pretrain-epochs",
+    "1",
+    "--warm-epochs",
+    "1",
+    "--joint-epochs",
+    "1",
+    "--initial",
+    "kmeans",
+]
 
 
 def write_images(path: Path) -> None:

@@ -290,7 +290,7 @@ def _preset_in(words: list[str]) -> Settings:
         name = value if word == "--preset" else word.removeprefix("--preset=") if word.startswith("--preset=") else None
         if name is not None and name in get_args(Preset):  # tyro refuses any other
             return preset(name)
-    return Settings()
+    return preset()
 
 
 def _as_trained(reading: Reading, source: str, config: Config, labels: bool = False) -> Reading:

@@ -84,7 +84,7 @@ def run(
                 yield i, event
             continue
         inputs = [trainers[i].before_epoch(now[i]) for i in training]
-        model, loss, changes = trainers[0].trained, trainers[0].losses[place[1]], trainers[0].changes[place[1]]
+        model, loss, changes = trainers[0].trained, trainers[0].losses[place[1]], trainers[0].changes(place[1])
         # always as many as there are runs: another number would be another program
         how = (model, loss, first.batch_size, changes, mesh)
         results = _epochs(how, images, _filled(inputs, len(settings)))
@@ -173,7 +173,7 @@ def objective(state: RunState, pixels: np.ndarray, architecture: Architecture, s
     """
     weights = (1.0, *(settings.hidden_weight,) * len(architecture.convolutions))
     reconstruction = validation_loss(Depict(architecture), Loss(weights, 0.0), state.train.variables, pixels)
-    q = target_distribution(state.p, settings.prior, settings.rule, settings.prior_weight, settings.sharpness)
+    q = target_distribution(state.p, settings.prior, settings.rule, *settings.q_step)
     return reconstruction + settings.clustering_weight * float(clustering_objective(q, state.p, settings.prior))
 
 

@@ -22,11 +22,11 @@ from .networks import Depict
 from .parallel import data_mesh
 from .reading import Reading
 from .run_folder import Config
-from .settings import Initial, Precision, Rule, Settings
+from .settings import Initial, Precision, Rule, Settings, preset
 from .stages import EpochEnd, RunState, check_job, run
 from .training import predict
 
-_default = Settings()
+_default = preset()
 
 
 class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, BaseEstimator):
@@ -51,11 +51,11 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
             their own shape, and one that differs from it is refused.
         devices: how many of this machine's devices share the images and each batch; None for all. The result is the
             same but for the order of additions.
-        initial: see `depict_jax.settings.Settings`, as for all the following.
+        initial: see `depict_jax.settings.Settings`, as for all the following; the defaults are the preset `best`.
         rule: the Q-step, "squared", "closed_form" or "exact".
         prior: u over clusters, K positive numbers; None is uniform.
-        prior_weight: rho, for rule="exact".
-        sharpness: beta, for rule="exact".
+        prior_weight: rho, for rule="exact"; None for 10.
+        sharpness: beta, for rule="exact"; None for 2.
         batch_size: images a training step.
         precision: arithmetic of the training step, "float32" or "bfloat16".
         pretrain_epochs: most epochs of pretraining; None for as many as make 5,000 steps, at least 30.
@@ -101,8 +101,8 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         initial: Initial = _default.initial,
         rule: Rule = _default.rule,
         prior: Any = _default.prior,
-        prior_weight: float = _default.prior_weight,
-        sharpness: float = _default.sharpness,
+        prior_weight: float | None = _default.prior_weight,
+        sharpness: float | None = _default.sharpness,
         batch_size: int = _default.batch_size,
         precision: Precision = _default.precision,
         pretrain_epochs: int | None = _default.pretrain_epochs,

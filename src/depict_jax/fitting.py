@@ -24,7 +24,7 @@ from .options import (
     warn,
 )
 from .reading import Flag, Reading, left_out
-from .settings import Map, Preset, Settings
+from .settings import DEFAULT_PRESET, Map, Preset, Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,9 +45,10 @@ class Fit:
     """Number of clusters K."""
     out: Path
     """Folder for the run."""
-    preset: Preset = "default"
-    """Where the settings below start from; "best" adds random changes of the images, a Q-step that keeps \
-clusters alive, and three rounds; "paper" is the released code's, and takes hours."""
+    preset: Preset = DEFAULT_PRESET
+    """Where the settings below start from: "best" goes beyond the paper, with random changes of the images, a Q-step \
+that keeps clusters alive, and three rounds; "plain" is the paper's losses and noise alone; "paper" the released \
+code's training too, and takes hours."""
     seeds: int = 1
     """Runs of this many seeds, from --seed on, each in a folder of its own in --out (seed-0, seed-1, ...), and \
 consensus.csv: what most of them say."""

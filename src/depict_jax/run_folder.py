@@ -57,7 +57,7 @@ class Config:
         """As plain JSON values; an infinite prior weight is the string "inf"."""
         found = {"format": FORMAT, **asdict(self)}
         weight = found["settings"]["prior_weight"]
-        found["settings"]["prior_weight"] = "inf" if math.isinf(weight) else weight
+        found["settings"]["prior_weight"] = "inf" if weight == math.inf else weight
         return json.loads(json.dumps(found, default=str))  # paths
 
     @classmethod
@@ -92,7 +92,7 @@ class Config:
                     **{
                         **settings,
                         "prior": None if settings["prior"] is None else tuple(settings["prior"]),
-                        "prior_weight": float(settings["prior_weight"]),
+                        "prior_weight": math.inf if settings["prior_weight"] == "inf" else settings["prior_weight"],
                     }
                 ),
                 reading=_reading(found.get("reading")),

@@ -15,7 +15,8 @@ from .reading import left_out
 Initial = Literal["acpic", "kmeans"]
 Rule = Literal["closed_form", "exact", "squared"]
 Precision = Literal["float32", "bfloat16"]
-Preset = Literal["default", "best", "paper"]
+Preset = Literal["best", "plain", "paper"]
+DEFAULT_PRESET: Preset = "best"
 Map = Literal["pca", "tsne", "umap"]  # how a report lays the embedding out; no setting of the training
 
 
@@ -45,6 +46,8 @@ _prior_words = PrimitiveConstructorSpec(
 class Settings:
     """How a run is trained; the same for every data set unless the user says otherwise.
 
+    The defaults here are the paper's method alone; `preset` has what `depict-jax fit` and DEPICT start from.
+
     Raises:
         ValueError: a number out of its range, named with what was expected.
     """
@@ -55,10 +58,10 @@ class Settings:
     """Q-step: "squared" is the released code's, "closed_form" the paper's, "exact" the solution that it comes near."""
     prior: Annotated[tuple[float, ...] | None, _prior_words] = None
     """Prior u over clusters: K positive numbers, or a text file that holds them."""
-    prior_weight: float = 1.0
-    """Weight rho of the prior, with --rule exact; inf balances the clusters exactly."""
-    sharpness: float = 1.0
-    """Sharpness beta of the targets, with --rule exact."""
+    prior_weight: Annotated[float | None, left_out("FLOAT")] = None
+    """Weight rho of the prior, with --rule exact; inf balances the clusters exactly; left out, 10."""
+    sharpness: Annotated[float | None, left_out("FLOAT")] = None
+    """Sharpness beta of the targets, with --rule exact; left out, 2."""
     seed: int = 0
     """The same seed gives the same result, bit for bit, on the same kind of machine."""
     batch_size: int = 100
@@ -104,6 +107,15 @@ size; 0 for none, None for as far as the images allow, at most 0.15."""
     stop_gradient: bool = False
     """Hold the clean targets of the reconstruction fixed; the released code lets the gradient through."""
 
+    @property
+    def q_step(self) -> tuple[float, float]:
+        """Prior weight and sharpness: where left out, those with which `exact` keeps clusters alive; 1 otherwise."""
+        weight, sharpness = (10.0, 2.0) if self.rule == "exact" else (1.0, 1.0)
+        return (
+            weight if self.prior_weight is None else self.prior_weight,
+            sharpness if self.sharpness is None else self.sharpness,
+        )
+
     def stage_epochs(self, pretrain_steps: int, joint_steps: int) -> tuple[int, int, int]:
         """Most epochs of pretraining, and of a round's warm start and joint training, for so many steps an epoch.
 
@@ -148,7 +160,7 @@ size; 0 for none, None for as far as the images allow, at most 0.15."""
             raise ValueError(f"brightness is {self.brightness}: expected at least 0 and below 1")
         if not 0 <= self.hidden_weight < math.inf:
             raise ValueError(f"hidden_weight is {self.hidden_weight}: expected a number of at least 0")
-        check_rule(self.rule, self.prior_weight, self.sharpness)
+        check_rule(self.rule, *self.q_step)
         if self.prior is not None and not all(0 < number < math.inf for number in self.prior):
             raise ValueError(f"prior is {list(self.prior)}: expected positive numbers, one per cluster")
 
@@ -169,8 +181,8 @@ def check_rule(rule: str, prior_weight: float, sharpness: float) -> None:
     for name, value in (("prior_weight", prior_weight), ("sharpness", sharpness)):
         if rule != "exact" and value != 1:
             raise ValueError(
-                f"{name} is {value} with rule {rule!r}: it belongs to the rule 'exact'; choose that rule, or leave it "
-                "at 1"
+                f"{name} is {value} with rule {rule!r}: it belongs to the rule 'exact'; choose that rule, or leave "
+                f"{name} out"
             )
 
 
@@ -188,9 +200,7 @@ _INTEGERS = {
 
 # Beyond the paper: corruption that images of one cluster differ by, targets that are sharp and keep clusters alive, and
 # better starts: AC-PIC on embeddings that tell clusters apart finds what it could not find on the autoencoder's.
-_BEST = Settings(
-    affine=None, brightness=None, rule="exact", sharpness=2.0, prior_weight=10.0, joint_learning_rate=2e-3, rounds=3
-)
+_BEST = Settings(affine=None, brightness=None, rule="exact", joint_learning_rate=2e-3, rounds=3)
 # The released code: Adam 1e-4 throughout, thousands of epochs with early stopping, 40 restarts.
 _PAPER = Settings(
     pretrain_epochs=4000,
@@ -204,12 +214,13 @@ _PAPER = Settings(
 )
 
 
-def preset(name: str) -> Settings:
-    """The settings called `name`: "default", "best" (see the documentation), or "paper" for the released code's.
+def preset(name: str = DEFAULT_PRESET) -> Settings:
+    """The settings called `name`: "best", what `depict-jax fit` and DEPICT start from (see the documentation); "plain",
+    the paper's losses and noise with the released code's Q-step; "paper", the released code's long training too.
 
     Raises:
         ValueError: an unknown name.
     """
     if name not in get_args(Preset):
         raise ValueError(f"preset is {name!r}: expected one of {', '.join(get_args(Preset))}")
-    return {"default": Settings(), "best": _BEST, "paper": _PAPER}[name]
+    return {"best": _BEST, "plain": Settings(), "paper": _PAPER}[name]

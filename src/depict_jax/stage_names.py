@@ -24,6 +24,6 @@ def place_of(name: str) -> tuple[int, int]:
     """
     kind, _, number = name.partition("-")
     round_ = int(number) - 1 if number.isdecimal() else 0
-    if kind not in STAGES or name != stage_name(round_, STAGES.index(kind)):
+    if kind not in STAGES or round_ < 0 or name != stage_name(round_, STAGES.index(kind)):
         raise ValueError(f"stage is {name!r}: expected one of {', '.join(STAGES)}, or joint-2 and the like")
     return round_, STAGES.index(kind)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +22,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from .architecture import Architecture
 from .assignments import checked_prior, target_distribution
-from .augmentation import UNCHANGED, changes_of
+from .augmentation import UNCHANGED, Changes, changes_of
 from .epochs import Epoch, steps_per_epoch, stream_epoch, train_epoch
 from .metrics import indicators
 from .networks import Depict
@@ -238,8 +238,6 @@ class Trainer:
         pretrain, warm, joint = settings.stage_epochs(self.steps[PRETRAIN], self.steps[JOINT])
         self._latest: tuple[ArrayLike | None, jax.Array] = (None, jnp.zeros(()))  # P and its Q
         self.limits = {PRETRAIN: pretrain, INITIAL: 0, WARM: warm, JOINT: joint}
-        changes = jax.tree.map(float, of_first(jax.tree.map(np.float64, changes_of(settings, pixels))))
-        self.changes = {PRETRAIN: UNCHANGED, WARM: changes, JOINT: changes}
 
     def is_over(self, state: RunState) -> bool:
         """Whether the stage under way has reached its end."""
@@ -270,7 +268,7 @@ class Trainer:
             now.learning_rates,
             now.key,
             batch_size=self.settings.batch_size,
-            changes=self.changes[int(state.stage)],
+            changes=self.changes(int(state.stage)),
             mesh=self.mesh,
         )
         return self.after_epoch(state, now.targets, result, start)
@@ -357,7 +355,7 @@ class Trainer:
         if self._latest[0] is not p:
             s = self.settings
             shares = share(p, self.mesh)
-            q = target_distribution(shares, self.prior, s.rule, s.prior_weight, s.sharpness, len(self.pixels))
+            q = target_distribution(shares, self.prior, s.rule, *s.q_step, len(self.pixels))
             self._latest = (p, q)
         return self._latest[1]
 
@@ -367,6 +365,14 @@ class Trainer:
         if not np.isfinite(p).all():  # of weights that the last step before took too far, though its loss was finite
             raise DivergedError("the network's predictions became NaN or infinite after a stage's last step")
         return embeddings, p
+
+    def changes(self, stage: int) -> Changes:
+        """How far a stage changes the noisy pathway's images."""
+        return UNCHANGED if stage == PRETRAIN else self._changes
+
+    @cached_property
+    def _changes(self) -> Changes:  # it takes a second, for which pretraining does not wait
+        return jax.tree.map(float, of_first(jax.tree.map(np.float64, changes_of(self.settings, self.pixels))))
 
     def learning_rates(self, stage: int, epoch: int) -> np.ndarray:
         """One for each step of an epoch: cosine over the stage's limit; constant in the short warm start."""

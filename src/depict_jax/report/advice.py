@@ -145,7 +145,7 @@ def lumps_of(embeddings: np.ndarray) -> tuple[float, float]:
 
 
 def _keep_alive(settings: Settings) -> str:
-    rule = "a larger --prior-weight" if settings.rule == "exact" else "--rule exact --sharpness 2 --prior-weight 10"
+    rule = "a larger --prior-weight" if settings.rule == "exact" else "--rule exact"
     prior = "If sizes do differ so, say what you expect by --prior."
     return (
         f"Try targets that keep clusters alive ({rule}), {_best(settings)}another --seed or other --clusters. {prior}"
@@ -159,7 +159,7 @@ def _another_start(settings: Settings) -> str:
 
 
 def _sharper(settings: Settings) -> str:
-    rule = "a larger --sharpness" if settings.rule == "exact" else "--rule exact --sharpness 2"
+    rule = "a larger --sharpness" if settings.rule == "exact" else "--rule exact"
     return f"Look at the borders below. Try a larger --joint-epochs, sharper targets ({rule}), or fewer --clusters."
 
 
