@@ -1,6 +1,10 @@
 """MNIST-full: 70,000 handwritten digits, 28 x 28.
 
 make experiment-mnist-full    # python -m experiments.run mnist-full
+
+Reached, as `make tables` found it: means over the seeds, minutes of one, how many they were.
+    paper: ACC 0.868, NMI 0.807, 31.3 min (1)
+    best: ACC 0.980, NMI 0.946, 44.8 min (1)
 """
 
 from experiments.presets import Preset
