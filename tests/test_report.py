@@ -108,10 +108,11 @@ def test_scores_are_the_recorded_ones_where_they_are_of_these_labels():
 
 
 def test_a_page_has_every_setting_and_the_noise_of_the_run():
-    settings = Settings(dropout=0.2, affine=0.15, brightness=0.3, prior=(3, 1, 1))
+    settings = Settings(dropout=0.2, affine=0.15, brightness=0.3, prior=(3, 1, 1), rule="exact", prior_weight=3.0)
     page = Page(page_of(random_images(120, 16, 16, 1), probabilities(120, 3), RECORDS, settings=settings))
     for name in vars(settings):
         assert name.replace("_", " ") in page.sections["making"]
+    assert "prior weight3" in page.sections["making"] and "sharpness2" in page.sections["making"]
     assert "pretrain 4, warm start 1, joint training 3; 16 s in all" in page.sections["making"]
     told = " ".join(page.sections["reconstructions"].split())
     assert "by up to 15%, then made brighter or darker by up to 30%, then robbed of 20% of their pixels" in told

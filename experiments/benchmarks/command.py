@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 DEPICT_JAX = str(Path(sysconfig.get_path("scripts")) / "depict-jax")
+# options of `fit` for the least training that makes a model
+SHORT = ["--preset", "plain", "--initial", "kmeans"]
+SHORT += [word for stage in ("pretrain", "warm", "joint") for word in (f"--{stage}-epochs", "1")]
 KIB = 1024 if sys.platform != "darwin" else 1  # ru_maxrss counts KiB, but bytes on macOS
 
 

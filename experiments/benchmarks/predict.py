@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from depict_jax.data import load
-from experiments.benchmarks.command import DEPICT_JAX, Run, run
+from experiments.benchmarks.command import DEPICT_JAX, SHORT, Run, run
 from experiments.benchmarks.record import SHARED, missing, save, spread
 
 RUNS = 5
@@ -48,19 +48,7 @@ def main() -> None:
         writer.join()
         if writer.exitcode:
             raise SystemExit("the images could not be written; the message stands above")
-        short = [
-            "--preset",
-            "plain",
-            "--pretrain-epochs",
-            "1",
-            "--warm-epochs",
-            "1",
-            "--joint-epochs",
-            "1",
-            "--initial",
-            "kmeans",
-        ]
-        run([DEPICT_JAX, "fit", folder / "train.npz", "--clusters", "10", "--out", folder / "run", *short])
+        run([DEPICT_JAX, "fit", folder / "train.npz", "--clusters", "10", "--out", folder / "run", *SHORT])
 
         def predict(n: int) -> Run:
             words: list[str | Path] = [DEPICT_JAX, "predict", folder / "run", folder / f"{n}.npz"]

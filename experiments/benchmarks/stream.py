@@ -23,24 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from experiments.benchmarks.command import DEPICT_JAX, run
+from experiments.benchmarks.command import DEPICT_JAX, SHORT, run
 from experiments.benchmarks.record import PROJECT, save, spread
 
 N, CLUSTERS, BATCH_SIZE = 1_000_000, 10, 100
 IN_TURN = 20_000  # images of an epoch of the comparison
 FOLDER = PROJECT / "runs/stream"
-SHORT = [
-    "--preset",
-    "plain",
-    "--pretrain-epochs",
-    "1",
-    "--warm-epochs",
-    "1",
-    "--joint-epochs",
-    "1",
-    "--initial",
-    "kmeans",
-]
 
 
 def write_images(path: Path) -> None:

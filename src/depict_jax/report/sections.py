@@ -203,6 +203,10 @@ def making(config: Config, images: Images, records: list[dict[str, Any]]) -> Sec
             f"{c.features} of {c.kernel[0]} × {c.kernel[1]} / {c.stride[0]}" for c in config.architecture.convolutions
         ),
         **{name.replace("_", " "): _value(name, value) for name, value in asdict(config.settings).items()},
+        **{
+            name: f"{value:g}"
+            for name, value in zip(("prior weight", "sharpness"), config.settings.q_step, strict=True)
+        },
     }
     for name, amount in changes_of(config.settings, images.pixels)._asdict().items():
         if getattr(config.settings, name) is None:
