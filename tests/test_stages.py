@@ -186,6 +186,14 @@ def test_learning_rates_decay_by_cosine_over_the_stage(pixels):
     np.testing.assert_allclose(rates, 1e-3 * (0.05 + 0.95 * (1 + np.cos(np.pi * steps)) / 2), rtol=1e-5)
 
 
+def test_clusters_start_with_the_numbers_that_the_prior_has_for_their_sizes(pixels):
+    prior = tuple(float(share) for share in np.random.default_rng(0).permutation(10) + 1)
+    settings = dataclasses.replace(QUICK, pretrain_epochs=1, prior=prior)
+    event = next(event for event in run(pixels, check_job(pixels, 10, settings), settings) if event.stage == "initial")
+    sizes = np.bincount(event.state.assignment, minlength=10)
+    assert (np.diff(sizes[np.argsort(prior)]) >= 0).all() and sizes.min() < sizes.max()
+
+
 def test_prior_of_another_length_is_refused(pixels):
     with pytest.raises(ValueError, match=r"prior has shape \(3,\): expected \(10,\)"):
         check_job(pixels, 10, dataclasses.replace(QUICK, prior=(1.0, 1.0, 1.0)))

@@ -5,7 +5,7 @@ import pytest
 
 from depict_jax import starts
 from depict_jax.settings import Settings
-from depict_jax.starts import divergence, next_start
+from depict_jax.starts import divergence, named_by_size, next_start
 
 N = 60
 TRUTH = np.arange(N) % 3
@@ -51,6 +51,17 @@ def test_embeddings_that_cannot_be_assigned_leave_the_clusters_as_they_are():
     """Training may draw a cluster's images together to a point."""
     found = next_start(np.ones((N, 3)), predictions(TRUTH), MERGED, Settings())
     np.testing.assert_array_equal(found, TRUTH)
+
+
+def test_the_larger_a_cluster_the_larger_the_prior_of_its_number():
+    assignment = np.repeat([0, 1, 2], (10, 40, 20))
+    found = named_by_size(assignment, (0.5, 0.2, 0.3))
+    np.testing.assert_array_equal(found, np.repeat([1, 0, 2], (10, 40, 20)))
+    np.testing.assert_array_equal(named_by_size(found, (0.5, 0.2, 0.3)), found)
+    np.testing.assert_array_equal(named_by_size(assignment, (3, 3, 3)), [[0, 2, 1][k] for k in assignment])
+    assert named_by_size(assignment, None) is assignment
+    empty = named_by_size(np.repeat([2, 1], (10, 40)), (0.1, 0.7, 0.2))
+    np.testing.assert_array_equal(empty, np.repeat([2, 1], (10, 40)))
 
 
 def test_divergence_is_of_sizes_from_the_prior_by_size():

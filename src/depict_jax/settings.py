@@ -57,7 +57,8 @@ class Settings:
     rule: Rule = "squared"
     """Q-step: "squared" is the released code's, "closed_form" the paper's, "exact" the solution that it comes near."""
     prior: Annotated[tuple[float, ...] | None, _prior_words] = None
-    """Prior u over clusters: K positive numbers, or a text file that holds them."""
+    """Prior u over clusters: K positive numbers, or a text file that holds them; the largest clusters of the initial \
+assignment get the largest."""
     prior_weight: Annotated[float | None, left_out("FLOAT")] = None
     """Weight rho of the prior, with --rule exact; inf balances the clusters exactly; left out, 10."""
     sharpness: Annotated[float | None, left_out("FLOAT")] = None

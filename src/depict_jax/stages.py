@@ -30,7 +30,7 @@ from .parallel import data_mesh, gather, replicate, share
 from .processes import of_first
 from .settings import Settings
 from .stage_names import FINISHED, INITIAL, JOINT, PRETRAIN, STAGES, WARM, stage_name
-from .starts import initial_assignment, next_start
+from .starts import initial_assignment, named_by_size, next_start
 from .training import (
     Loss,
     TrainState,
@@ -339,7 +339,7 @@ class Trainer:
                 assignment = initial_assignment(embeddings, embeddings.shape[1], self.settings)
             else:
                 assignment = next_start(embeddings, np.asarray(state.p), assignment, self.settings)
-            assignment = of_first(assignment)
+            assignment = of_first(named_by_size(assignment, self.settings.prior))
             variables = head_from_assignment(variables, embeddings, assignment)
         p = self.predictions(variables)[1] if stage == WARM else state.p
         return _begin(stage + 1, variables, assignment, p, round_)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import rel_entr
@@ -73,6 +74,20 @@ def next_start(embeddings: np.ndarray, p: np.ndarray, start: np.ndarray, setting
     u = np.asarray(checked_prior(settings.prior, n_clusters))
     is_nearer = divergence(found, u) < divergence(start, u)
     return found if is_nearer else p.argmax(axis=1).astype(np.int32)
+
+
+def named_by_size(assignment: np.ndarray, prior: Sequence[float] | None) -> np.ndarray:
+    """The same clusters, int32 (N,), numbered so that the larger of two is the larger by the prior, (K,), too.
+
+    What a cluster is called means nothing until a prior says how large the cluster of each number is to be: that of
+    another kind would cut it in two, or fill it with strangers. Without a prior nothing is renamed.
+    """
+    if prior is None:
+        return assignment
+    name_of = np.empty(len(prior), np.int32)
+    sizes = np.bincount(assignment, minlength=len(prior))
+    name_of[np.argsort(sizes, kind="stable")] = np.argsort(prior, kind="stable")
+    return name_of[assignment]
 
 
 def divergence(assignment: np.ndarray, prior: np.ndarray) -> float:
