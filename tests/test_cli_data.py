@@ -61,7 +61,7 @@ def test_a_folder_of_pictures_from_fit_to_score(pictures, tmp_path, capsys):
 
 
 def test_predict_brings_pictures_to_the_size_that_the_run_was_trained_on(pictures, tmp_path):
-    assert main(["fit", str(pictures), "--clusters", "4", "--out", str(tmp_path / "run"), *QUICK]) == 0
+    assert main(["fit", str(pictures), "--clusters", "4", "--out", str(tmp_path / "run"), *UNTRAINED]) == 0
     for path in pictures.rglob("*.png"):
         with Image.open(path) as image:
             larger = image.resize((24, 24)).convert("RGB")
@@ -146,7 +146,7 @@ def wide(pictures):
 def test_a_run_knows_how_its_pictures_were_read(wide, tmp_path, capsys):
     out, found = tmp_path / "run", tmp_path / "found.csv"
     how = ["--image-size", "8", "--fit", "crop", "--labels-from-folders"]
-    words = ["fit", str(wide), *how, "--clusters", "10", "--out", str(out), *QUICK]
+    words = ["fit", str(wide), *how, "--clusters", "10", "--out", str(out), *UNTRAINED]
     assert main(words) == 0
     assert json.loads((out / "config.json").read_text())["reading"] == {
         "image_size": [8], "fit": "crop", "colour": "auto", "labels_from_folders": True, "strict": False,
@@ -208,7 +208,7 @@ def files_in(folder):
 
 
 def test_fit_and_predict_sort_the_pictures(pictures, tmp_path, monkeypatch, capsys):
-    out, words = tmp_path / "run", ["fit", str(pictures), "--clusters", "4", "--out", str(tmp_path / "run"), *QUICK]
+    out, words = tmp_path / "run", ["fit", str(pictures), "--clusters", "4", "--out", str(tmp_path / "run"), *UNTRAINED]
     assert main([*words, "--copy-into", str(tmp_path / "copies")]) == 0
     rows = rows_of(out / "assignments.csv")
     assert len(rows) == 60 and files_in(tmp_path / "copies") == sorted_as(rows)
@@ -260,7 +260,7 @@ def test_a_folder_to_sort_into_that_cannot_be_is_refused_before_any_compute(pict
 
 
 def test_quiet_prints_nothing_but_errors(pictures, tmp_path, capfd):
-    words = ["fit", str(pictures), "--clusters", "4", "--out", str(tmp_path / "run"), *QUICK]
+    words = ["fit", str(pictures), "--clusters", "4", "--out", str(tmp_path / "run"), *UNTRAINED]
     assert main([*words, "--copy-into", str(tmp_path / "copies"), "--labels-from-folders"]) == 0
     assert capfd.readouterr() == ("", "")
     assert main(words) == 2
