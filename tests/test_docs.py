@@ -4,6 +4,7 @@ import ast
 import re
 import shlex
 import textwrap
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -217,3 +218,15 @@ def test_the_changelog_has_the_unreleased_and_known_headings_alone():
     assert versions[0] == "Unreleased"
     kinds = set(re.findall(r"^### (.*)$", text, re.MULTILINE))
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_the_api_pages_list_what_modules_have_and_what_other_pages_refer_to():
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (PROJECT / "docs/api").glob("*.md"))
+    listed = dict(re.findall(r"^::: (depict_jax\.[a-z_]+)\n(?:    options:\n      members: \[(.*?)\]\n)?", text, re.M))
+    assert "depict_jax.stages" in listed
+    for module, members in listed.items():
+        missing = [name for name in members.split(", ") if members and not hasattr(import_module(module), name)]
+        assert not missing, module
+    for path in WRITTEN:
+        for module, name in re.findall(r"\]\[(depict_jax\.[\w.]+)\.(\w+)\]", path.read_text(encoding="utf-8")):
+            assert module in listed and (not listed[module] or name in listed[module].split(", ")), (path, module, name)
