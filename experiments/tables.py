@@ -6,6 +6,7 @@ python -m experiments.tables
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from depict_jax.stage_names import INITIAL, JOINT, STAGES, WARM, stage_name
 from experiments import ablation_tables, claims, presets, published, results, running_time
@@ -46,16 +47,25 @@ def main() -> None:
     found = results.read_all()
     if not found:
         raise SystemExit("no results yet: make experiment-digits makes the first ones")
-    PAGE.write_text(page(found), encoding="utf-8")
-    claims.PAGE.write_text(claims.page(found), encoding="utf-8")
-    running_time.draw(found)
-    for path, lines in ((record.README, scores(found)), (SETTINGS, by_stage(found))):
-        text = record.renewed(path.read_text(encoding="utf-8"), "\n".join(lines), MARKS)
+    for path, text in texts(found).items():
         path.write_text(text, encoding="utf-8")
-    for name in presets.NAMES:
-        path = presets.path_of(name)
-        path.write_text(with_reached(path.read_text(encoding="utf-8"), found, name), encoding="utf-8")
+    running_time.draw(found)
     print(f"{PAGE.relative_to(results.PROJECT)} and {claims.PAGE.name}: {len(found)} results")
+
+
+def texts(found: Sequence[Result]) -> dict[Path, str]:
+    """Every file that results are told in, the figure aside, as it has to be."""
+    marked = {record.README: scores(found), SETTINGS: by_stage(found)}
+    modules = {presets.path_of(name): name for name in presets.NAMES}
+    return {
+        PAGE: page(found),
+        claims.PAGE: claims.page(found),
+        **{
+            path: record.renewed(path.read_text(encoding="utf-8"), "\n".join(lines), MARKS)
+            for path, lines in marked.items()
+        },
+        **{path: with_reached(path.read_text(encoding="utf-8"), found, name) for path, name in modules.items()},
+    }
 
 
 def page(found: Sequence[Result]) -> str:

@@ -191,14 +191,11 @@ def test_the_pages_and_the_figure_are_what_the_results_say():
     found = results.read_all()
     if not found:
         pytest.skip("no results yet")
-    assert tables.PAGE.read_text(encoding="utf-8") == tables.page(found)
-    assert claims.PAGE.read_text(encoding="utf-8") == claims.page(found)
-    for path, lines in ((record.README, tables.scores(found)), (tables.SETTINGS, tables.by_stage(found))):
-        text = path.read_text(encoding="utf-8")
-        assert text == record.renewed(text, "\n".join(lines), tables.MARKS)
-    for name in presets.NAMES:
-        text = presets.path_of(name).read_text(encoding="utf-8")
-        assert text == tables.with_reached(text, found, name)
+    texts = tables.texts(found)
+    pages = {tables.PAGE, claims.PAGE, record.README, tables.SETTINGS}
+    assert texts.keys() == pages | {presets.path_of(name) for name in presets.NAMES}
+    for path, text in texts.items():
+        assert path.read_text(encoding="utf-8") == text, path.name
     drawn = html.unescape(running_time.FIGURE.read_text()) if running_time.FIGURE.exists() else ""
     assert (running_time.description(found) in drawn) if running_time.times(found) else not drawn
 
