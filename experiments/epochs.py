@@ -68,6 +68,7 @@ def train(
             jax.random.fold_in(key, epoch),
             batch_size=settings.batch_size,
             changes=changes,
+            microbatches=settings.microbatches,
         )
         if not np.asarray(result.finite).all():
             raise DivergedError(f"a loss or gradient became NaN or infinite in epoch {epoch + 1}")

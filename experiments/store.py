@@ -28,6 +28,7 @@ READ_BY = {
     "pretrain": (
         "seed",
         "batch_size",
+        "microbatches",
         "precision",
         "pretrain_epochs",
         "pretrain_learning_rate",

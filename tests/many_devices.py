@@ -1,10 +1,11 @@
 """What eight emulated devices compute, run by test_parallel.py in a process of its own: XLA_FLAGS must precede JAX.
 
-many_devices.py FOLDER pieces|runs|seeds DEVICES writes pieces8.npz, say, and the compiled programs' texts.
+many_devices.py FOLDER pieces|runs|whole|seeds DEVICES writes pieces8.npz, say, and the compiled programs' texts.
 """
 
 import dataclasses
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -17,7 +18,7 @@ from depict_jax.data import load
 from depict_jax.epochs import steps_per_epoch, train_epoch
 from depict_jax.networks import Depict
 from depict_jax.parallel import AXIS, SHARED, WHOLE, data_mesh, fetch, gather, replicate, share, store
-from depict_jax.settings import Settings
+from depict_jax.settings import Settings, preset
 from depict_jax.stages import EpochEnd, StageEnd, check_job, run
 from depict_jax.training import Loss, fresh_state, predict
 
@@ -32,6 +33,7 @@ SETTINGS = Settings(
     rule="exact",
     prior_weight=10.0,
 )
+IN_MICROBATCHES = dataclasses.replace(SETTINGS, microbatches=8, brightness=0.2)  # changes go by an image's place too
 RULES = [("closed_form", 1.0, 1.0), ("squared", 1.0, 1.0), ("exact", 10.0, 2.0), ("exact", np.inf, 1.0)]
 
 
@@ -52,6 +54,12 @@ def short_run(devices: int, seed: int = 0) -> dict[str, np.ndarray]:
     return events_of(pixels, model.architecture, dataclasses.replace(SETTINGS, seed=seed), devices) | {
         "predicted": np.concatenate(predict(model, inputs()[1], pixels, data_mesh(devices)))
     }
+
+
+def short_run_in_microbatches(devices: int, stream: bool = False) -> dict[str, np.ndarray]:
+    """The same with each batch in eight parts, the last of them padding alone."""
+    model, _, pixels, _ = inputs()
+    return events_of(pixels, model.architecture, IN_MICROBATCHES, devices, stream)
 
 
 def epoch_program(devices: int) -> str:
@@ -113,7 +121,7 @@ def pieces(folder: Path, devices: int) -> dict[str, np.ndarray]:
     """A short run, the Q-step and the fetching of rows."""
     (folder / "q_step.txt").write_text(q_step_program(2000, 10))
     (folder / "epoch.txt").write_text(epoch_program(devices))
-    streamed = events_of(inputs()[2], inputs()[0].architecture, SETTINGS, devices, stream=True)
+    streamed = short_run_in_microbatches(devices, stream=True)
     return (
         there_and_back()
         | q_steps(devices)
@@ -152,6 +160,13 @@ def events_of(
     }
 
 
+def whole_run(devices: int) -> dict[str, np.ndarray]:
+    """All digits from pixels to clusters in microbatches: two rounds, both of AC-PIC, as long as they need."""
+    pixels = load("digits").pixels
+    settings = dataclasses.replace(preset(), pretrain_epochs=60, joint_epochs=15, rounds=2, microbatches=8)
+    return events_of(pixels, check_job(pixels, 10, settings), settings, devices)
+
+
 def runs(devices: int) -> dict[str, np.ndarray]:
     """All digits: an epoch of pretraining; and what follows the initial assignment, which one device has made."""
     pixels = load("digits").pixels
@@ -184,5 +199,5 @@ if __name__ == "__main__":
     if what == "seeds":
         found = {f"seed {i} p": p for i, p in enumerate(seeds_side_by_side(devices))}
     else:
-        found = runs(devices) if what == "runs" else pieces(folder, devices)
+        found = {"runs": runs, "whole": whole_run, "pieces": partial(pieces, folder)}[what](devices)
     np.savez(folder / f"{what}{devices}.npz", **found)

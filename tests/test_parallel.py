@@ -77,11 +77,22 @@ def test_a_run_on_eight_devices_is_one_s(eight, one):
     assert share_in_the_same_cluster(eight["p"], one["p"]) == 1
 
 
-def test_images_that_are_streamed_to_eight_devices_train_the_same_weights(eight):
-    for name in ("pretrain losses", "warm losses", "joint losses"):
-        np.testing.assert_allclose(eight[f"streamed {name}"], eight[name], rtol=1e-5, err_msg=name)
-    np.testing.assert_array_equal(eight["streamed assignment"], eight["assignment"])
-    np.testing.assert_allclose(eight["streamed weights"], eight["weights"], rtol=0, atol=1e-5)
+def test_in_microbatches_eight_devices_to_which_images_are_streamed_give_one_s_bits(eight, one):
+    """Of losses, initial assignment, weights and p; and the training is that of whole batches."""
+    alone = many_devices.short_run_in_microbatches(1)
+    for name, expected in alone.items():
+        np.testing.assert_array_equal(eight[f"streamed {name}"], expected, err_msg=name)
+    np.testing.assert_allclose(alone["pretrain losses"], one["pretrain losses"], rtol=1e-5)  # of unchanged images
+
+
+@pytest.mark.slow
+def test_in_microbatches_all_digits_end_in_the_same_bits_on_1_2_4_and_8_devices(tmp_path):
+    """A whole run, whose every step could make of another rounding another grouping."""
+    one = compute(tmp_path, "whole", 1)
+    for devices in (2, 4, 8):
+        found = compute(tmp_path, "whole", devices)
+        for name, expected in one.items():
+            np.testing.assert_array_equal(found[name], expected, err_msg=f"{name}, {devices} devices")
 
 
 @pytest.mark.slow
@@ -148,6 +159,16 @@ def test_all_digits_are_trained_alike_on_1_2_4_and_8_devices(tmp_path):
 def test_devices_that_are_not_there_are_refused(devices, said):
     with pytest.raises(ValueError, match=said):
         data_mesh(devices)
+
+
+def test_microbatches_that_the_devices_cannot_share_equally_are_refused(tmp_path):
+    code = "from depict_jax import cli; raise SystemExit(cli.main())"
+    command = [sys.executable, "-c", code, "fit", "none.npz", "--clusters", "3", "--out", str(tmp_path / "run")]
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=3", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([*command, "--microbatches", "8"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "microbatches is 8 for 3 devices: expected a multiple of their number" in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_command_line_refuses_devices_before_anything_is_read(tmp_path, capsys):

@@ -121,9 +121,16 @@ def test_two_processes_of_two_devices_give_what_one_gives(some_digits, alone, tm
 
 @pytest.mark.slow
 def test_four_processes_that_stream_give_what_one_gives(some_digits, alone, tmp_path):
-    found = ended(started([*words(some_digits, tmp_path / "run"), "--stream"], 4))
+    """In microbatches to the bit."""
+    how = ["--microbatches", "4"]
+    assert main([*words(some_digits, tmp_path / "alone"), *how, "--quiet"]) == 0
+    found = ended(started([*words(some_digits, tmp_path / "run"), *how, "--stream"], 4))
     assert [code for code, *_ in found] == [0] * 4, found
-    check_same(outcome(tmp_path / "run"), alone)
+    four, one = outcome(tmp_path / "run"), outcome(tmp_path / "alone")
+    check_same(four, alone)
+    check_same(one, alone)
+    for ours, expected in zip(four[:4], one[:4], strict=True):
+        np.testing.assert_array_equal(ours, expected)
 
 
 @pytest.mark.slow

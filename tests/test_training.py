@@ -31,7 +31,7 @@ KEY, OTHER = jax.random.key(1), jax.random.key(2)
 N, BATCH, RATE = 11, 4, 1e-3
 EVERYONE = np.arange(N, dtype=np.int32)
 
-step = jax.jit(train_step, static_argnums=(0, 1), static_argnames="changes")
+step = jax.jit(train_step, static_argnums=(0, 1), static_argnames=("changes", "microbatches"))
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +169,16 @@ def test_padding_changes_no_step(noisy, variables, pixels, targets):
     np.testing.assert_allclose(wide[2][:5], narrow[2], atol=1e-6)
     other = step(noisy, LOSS, fresh_state(variables), images, targets[:5], real, RATE, OTHER)
     assert abs(other[1]["loss"] - narrow[1]["loss"]) > 1e-4  # the corruption does count here
+
+
+@pytest.mark.parametrize("microbatches", [2, 4])
+def test_microbatches_change_nothing_but_the_order_of_additions(noisy, variables, pixels, targets, microbatches):
+    """With padding, dropout and changes of the images, which go by an image's place in the whole batch."""
+    images, mask = scale(pixels[:8]), np.array([1] * 7 + [0], np.float32)
+    batch = noisy, LOSS, fresh_state(variables), images, targets[:8], mask, RATE, KEY
+    whole, parts = (step(*batch, changes=Changes(0.2, 0.3), microbatches=n) for n in (1, microbatches))
+    assert_same_step(whole, parts)
+    np.testing.assert_allclose(parts[2], whole[2], atol=1e-6)
 
 
 def test_only_the_noisy_pathway_sees_changed_images(calm, variables, pixels, targets):
@@ -355,7 +365,7 @@ def programs(noisy, variables, pixels, targets):
         lowered = {
             "epoch": train_epoch.lower(noisy, LOSS, *data, batch_size=BATCH, changes=Changes(0.1)),
             "prediction": training._predict_chunk.lower(noisy, variables, pixels, None),
-            "validation": training._validation_sum.lower(noisy, AUTOENCODER, variables, pixels, mask, None),
+            "validation": training._validation_sums.lower(noisy, AUTOENCODER, variables, pixels, mask, None),
         }
     return {name: program.as_text() for name, program in lowered.items()}
 

@@ -86,7 +86,7 @@ def run(
         inputs = [trainers[i].before_epoch(now[i]) for i in training]
         model, loss, changes = trainers[0].trained, trainers[0].losses[place[1]], trainers[0].changes(place[1])
         # always as many as there are runs: another number would be another program
-        how = (model, loss, first.batch_size, changes, mesh)
+        how = (model, loss, first.batch_size, changes, first.microbatches, mesh)
         results = _epochs(how, images, _filled(inputs, len(settings)))
         for i, one, result in zip(training, inputs, results, strict=False):
             epoch_end = trainers[i].after_epoch(now[i], one.targets, result, start)
@@ -99,7 +99,7 @@ def _filled(inputs: list[Inputs], count: int) -> list[Inputs]:
 
 
 def _epochs(
-    how: tuple[Depict, Loss, int, Changes, Mesh | None], images: jax.Array, inputs: list[Inputs]
+    how: tuple[Depict, Loss, int, Changes, int, Mesh | None], images: jax.Array, inputs: list[Inputs]
 ) -> list[Epoch]:
     """An epoch of every run; `how` is what `train_epochs` takes first."""
     count, mesh = len(inputs), how[-1]
@@ -117,12 +117,13 @@ def _epochs(
     ]
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))
 def train_epochs(
     model: Depict,
     loss: Loss,
     batch_size: int,
     changes: Changes,
+    microbatches: int,
     mesh: Mesh | None,
     images: jax.Array,
     *inputs: Any,
@@ -134,6 +135,7 @@ def train_epochs(
         loss: see there.
         batch_size: see there.
         changes: see there.
+        microbatches: see there.
         mesh: devices that share the runs, which they divide; None for one.
         images: all images, uint8 (N, H, W, C), on every device.
         inputs: state, targets, members, learning rates and key, those of each run along a first axis (R, ...).
@@ -141,7 +143,7 @@ def train_epochs(
 
     def of_runs(images, *inputs):
         def of_run(state, targets, members, rates, key):
-            how = {"batch_size": batch_size, "changes": changes}
+            how = {"batch_size": batch_size, "changes": changes, "microbatches": microbatches}
             return train_epoch(model, loss, state, images, targets, members, rates, key, **how)
 
         return jax.vmap(of_run)(*inputs)

@@ -36,7 +36,11 @@ def steps_per_epoch(n_images: int, batch_size: int) -> int:
     return -(-n_images // batch_size)
 
 
-@partial(jax.jit, static_argnames=("model", "loss", "batch_size", "changes", "mesh"), donate_argnames=("state",))
+@partial(
+    jax.jit,
+    static_argnames=("model", "loss", "batch_size", "changes", "mesh", "microbatches"),
+    donate_argnames=("state",),
+)
 def train_epoch(
     model: Depict,
     loss: Loss,
@@ -50,6 +54,7 @@ def train_epoch(
     batch_size: int,
     changes: Changes = UNCHANGED,
     mesh: Mesh | None = None,
+    microbatches: int = 1,
 ) -> Epoch:
     """One pass over the images that `members` lists, shuffled, as a single device call.
 
@@ -65,8 +70,10 @@ def train_epoch(
         batch_size: images a step; the last batch is padded, and the padding masked out of loss and gradient.
         changes: see `train_step`.
         mesh: devices over which pixels, targets, every batch and p are shared out, see `parallel`; None for one.
+        microbatches: see `train_step`; a batch is padded to a multiple of them, which the mesh's devices divide.
     """
-    epoch = partial(_whole_epoch, model, loss, batch_size, changes, None if mesh is None else parallel.AXIS)
+    axis = None if mesh is None else parallel.AXIS
+    epoch = partial(_whole_epoch, model, loss, batch_size, changes, microbatches, axis)
     if mesh is not None:
         shared, whole = parallel.SHARED, parallel.WHOLE
         epoch = jax.shard_map(
@@ -80,35 +87,40 @@ def train_epoch(
 
 
 def _batches(
-    members: jax.Array, n_images: int, batch_size: int, key: jax.Array, n_devices: int = 1
+    members: jax.Array, n_images: int, batch_size: int, key: jax.Array, parts: int = 1
 ) -> tuple[jax.Array, jax.Array]:
     """An epoch's shuffled batches and a key for each step.
 
-    The batches are (steps, batch_size), its second axis padded so that the devices divide it; padding is `n_images`.
+    The batches are (steps, batch_size), the second axis padded so that `parts` divide it; padding is `n_images`.
     """
     n_steps = steps_per_epoch(len(members), batch_size)
     order_key, noise_key = jax.random.split(key)
     padding = n_steps * batch_size - len(members)
     order = jnp.pad(jax.random.permutation(order_key, members), (0, padding), constant_values=n_images)
     batches = order.reshape(n_steps, batch_size)
-    batches = jnp.pad(batches, ((0, 0), (0, -batch_size % n_devices)), constant_values=n_images)
+    batches = jnp.pad(batches, ((0, 0), (0, -batch_size % parts)), constant_values=n_images)
     return batches, jax.random.split(noise_key, n_steps)
 
 
-def _whole_epoch(model, loss, batch_size, changes, axis, state, pixels, targets, members, learning_rates, key):
+def _whole_epoch(
+    model, loss, batch_size, changes, microbatches, axis, state, pixels, targets, members, learning_rates, key
+):
     """State, p, sums of losses by step and `finite` of `train_epoch`; with `axis` one device's part, inside shard_map.
 
     All devices shuffle alike, so that the batches are one device's; each gets its part of a batch from the others.
     """
     n_devices = 1 if axis is None else jax.lax.axis_size(axis)
     n_images = n_devices * len(pixels)  # with what pads the last shares: beyond every member
-    batches, keys = _batches(members, n_images, batch_size, key, n_devices)
+    batches, keys = _batches(members, n_images, batch_size, key, max(n_devices, microbatches))
 
     def step(carry, batch):
         state, p = carry
         indices, learning_rate, key = batch
         images = pixels.at[indices].get(mode="clip") if axis is None else parallel.fetch(pixels, indices, axis)
-        state, p, *found = _step(model, loss, changes, axis, state, p, images, targets, indices, learning_rate, key)
+        state, p, *found = _step(
+            *(model, loss, changes, microbatches, axis, state, p),
+            *(images, targets, indices, learning_rate, key),
+        )
         return (state, p), tuple(found)
 
     p = jnp.zeros(targets.shape)
@@ -118,7 +130,7 @@ def _whole_epoch(model, loss, batch_size, changes, axis, state, pixels, targets,
     return state, p, sums, finite
 
 
-def _step(model, loss, changes, axis, state, p, images, targets, indices, learning_rate, key):
+def _step(model, loss, changes, microbatches, axis, state, p, images, targets, indices, learning_rate, key):
     """A step on uint8 `images` of the batch `indices`; with `axis` on this device's part of them, inside shard_map.
 
     Gives the state, p with the batch's rows replaced, the sums of the losses over the batch, and whether they and the
@@ -133,7 +145,7 @@ def _step(model, loss, changes, axis, state, p, images, targets, indices, learni
         q, count = parallel.fetch(targets, indices, axis), (indices < n_images).sum()
     mask = (mine < n_images).astype(jnp.float32)
     state, parts, rows = train_step(
-        model, loss, state, scale(images), q, mask, learning_rate, key, changes, axis, count
+        model, loss, state, scale(images), q, mask, learning_rate, key, changes, axis, count, microbatches
     )
     p = p.at[indices].set(rows, mode="drop") if axis is None else parallel.store(p, indices, rows, axis)
     whole = mask.sum() if count is None else count
@@ -153,6 +165,7 @@ def stream_epoch(
     batch_size: int,
     changes: Changes = UNCHANGED,
     mesh: Mesh | None = None,
+    microbatches: int = 1,
 ) -> Epoch:
     """As `train_epoch`, of images that stay where they are: on the host, or in a file that is mapped into memory.
 
@@ -172,9 +185,10 @@ def stream_epoch(
         batch_size: see there.
         changes: see there.
         mesh: see there.
+        microbatches: see there.
     """
-    n_devices = 1 if mesh is None else mesh.size
-    batches, keys = _order(members, len(targets), batch_size, key, n_devices)
+    parts = max(microbatches, 1 if mesh is None else mesh.size)
+    batches, keys = _order(members, len(targets), batch_size, key, parts)
     indices, n_steps = np.asarray(batches), len(learning_rates)
     length = max(1, min(n_steps, PIECE_BYTES // (batch_size * pixels[0].nbytes)))
     p = parallel.zeros(targets.shape, mesh)
@@ -183,7 +197,8 @@ def stream_epoch(
         n = min(length, n_steps - start)
         what = _padded(length, indices[start : start + n], learning_rates[start : start + n])
         state, p, *rest = _some_steps(
-            model, loss, changes, mesh, state, p, images, targets, *what, keys, np.int32(start), np.int32(n)
+            *(model, loss, changes, microbatches, mesh, state, p),
+            *(images, targets, *what, keys, np.int32(start), np.int32(n)),
         )
         found.append((n, rest))
         jax.block_until_ready(found[-2:][0])  # else pieces would pile up on the devices, handed over faster than used
@@ -195,8 +210,23 @@ def stream_epoch(
 _order = jax.jit(_batches, static_argnums=(1, 2, 4))
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=(4, 5))
-def _some_steps(model, loss, changes, mesh, state, p, images, targets, indices, learning_rates, keys, start, n_steps):
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4), donate_argnums=(5, 6))
+def _some_steps(
+    model,
+    loss,
+    changes,
+    microbatches,
+    mesh,
+    state,
+    p,
+    images,
+    targets,
+    indices,
+    learning_rates,
+    keys,
+    start,
+    n_steps,
+):
     """The first n_steps of the batches `images`, (length, batch, H, W, C); `keys` are the epoch's, from `start` on."""
     axis = None if mesh is None else parallel.AXIS
 
@@ -204,7 +234,7 @@ def _some_steps(model, loss, changes, mesh, state, p, images, targets, indices, 
         def step(i, carry):
             state, p, sums, finite = carry
             state, p, some, whether = _step(
-                *(model, loss, changes, axis, state, p),
+                *(model, loss, changes, microbatches, axis, state, p),
                 *(images[i], targets, indices[i], learning_rates[i], keys[start + i]),
             )
             return state, p, {name: sums[name].at[i].set(some[name]) for name in sums}, finite.at[i].set(whether)

@@ -50,13 +50,15 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         image_shape: (H, W) or (H, W, C) of flattened images; None for grey squares. Images that are not flattened have
             their own shape, and one that differs from it is refused.
         devices: how many of this machine's devices share the images and each batch; None for all. The result is the
-            same but for the order of additions.
+            same but for the order of additions; with `microbatches` to the bit.
         initial: see `depict_jax.settings.Settings`, as for all the following; the defaults are the preset `best`.
         rule: the Q-step, "squared", "closed_form" or "exact".
         prior: u over clusters, K positive numbers; None is uniform.
         prior_weight: rho, for rule="exact"; None for 10.
         sharpness: beta, for rule="exact"; None for 2.
         batch_size: images a training step.
+        microbatches: equal parts of a batch, computed one after the other: the result is then the same bits on any
+            number of devices that divides them; slower than 1.
         precision: arithmetic of the training step, "float32" or "bfloat16".
         pretrain_epochs: most epochs of pretraining; None for as many as make 5,000 steps, at least 30.
         warm_epochs: most epochs of the warm start; None for as many as make 450 steps, at least 3.
@@ -104,6 +106,7 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         prior_weight: float | None = _default.prior_weight,
         sharpness: float | None = _default.sharpness,
         batch_size: int = _default.batch_size,
+        microbatches: int = _default.microbatches,
         precision: Precision = _default.precision,
         pretrain_epochs: int | None = _default.pretrain_epochs,
         warm_epochs: int | None = _default.warm_epochs,
@@ -134,6 +137,7 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         self.prior_weight = prior_weight
         self.sharpness = sharpness
         self.batch_size = batch_size
+        self.microbatches = microbatches
         self.precision = precision
         self.pretrain_epochs = pretrain_epochs
         self.warm_epochs = warm_epochs

@@ -102,7 +102,7 @@ than memory holds. The result is the same."""
         first = is_first()
         console = Console(quiet=self.quiet or not first)
         with together():  # before pictures are decoded
-            data_mesh(self.devices)
+            data_mesh(self.devices, settings.microbatches)
             if first:
                 if self.seeds == 1:
                     check_free(self.out, self.resume, self.overwrite)

@@ -2,13 +2,17 @@
 
 Weights and moments are on every device; images, targets and predictions lie in equal shares, the first rows on the
 first device, padded with zeros where the devices do not divide them. A batch is the same images in the same places
-whatever the number of devices, so that only the order of additions differs from one device's.
+whatever the number of devices, so that only the order of additions differs from one device's; with microbatches not
+even that.
 
 Every process runs the same program on the same arguments, and holds of what is shared out its own devices' part only.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -23,12 +27,13 @@ AXIS = "data"
 SHARED, WHOLE = P(AXIS), P()  # rows in shares, one to a device; the same on every device
 
 
-def data_mesh(devices: int | None = None) -> Mesh | None:
+def data_mesh(devices: int | None = None, microbatches: int = 1) -> Mesh | None:
     """A ("data",) mesh of the first `devices` devices of every process, all for None; one device alone needs none.
 
     Raises:
         TypeError: devices that is no integer.
-        ValueError: fewer than 1, or more than this machine has.
+        ValueError: fewer than 1, or more than this machine has; more than one microbatch, of which the devices of all
+            processes cannot have equally many.
     """
     local = jax.local_devices()
     n = len(local) if devices is None else devices
@@ -38,6 +43,12 @@ def data_mesh(devices: int | None = None) -> Mesh | None:
         raise ValueError(
             f"devices is {n}: JAX finds {len(local)} ({local[0].device_kind}) here; expected 1 to {len(local)}, or "
             "leave it out for all"
+        )
+    in_all = n * jax.process_count()
+    if microbatches > 1 and microbatches % in_all:
+        raise ValueError(
+            f"microbatches is {microbatches} for {in_all} devices: expected a multiple of their number, so that each "
+            "has equally many; --devices says how many to use"
         )
     if jax.process_count() == 1:
         return None if n == 1 else Mesh(np.array(local[:n]), (AXIS,))
@@ -189,3 +200,60 @@ def store(shares: jax.Array, indices: jax.Array, rows: jax.Array, axis: str) -> 
     # a negative number would count from the end
     own = jnp.where(own < 0, len(shares), own)
     return shares.at[own].set(jax.lax.all_gather(rows, axis, tiled=True), mode="drop")
+
+
+def by_microbatch(
+    function: Callable[..., tuple[Any, ...]], microbatches: int, axis: str | None, tables: tuple[jax.Array, ...]
+) -> tuple[Any, ...]:
+    """`function` of one microbatch of a batch after the other, each as if it were the only one.
+
+    Args:
+        function: of (place in the batch of the first image, *rows of tables); gives a tuple of trees of arrays.
+        microbatches: of the whole batch, which they divide; on D devices each computes 1 / D of them.
+        axis: inside shard_map, the mesh axis over which the batch is shared out; None for one device.
+        tables: (B, ...) each, the whole batch, or this device's part of it.
+
+    Returns:
+        What `function` gives, stacked: (microbatches, ...), or this device's part of them.
+    """
+    n = microbatches if axis is None else microbatches // jax.lax.axis_size(axis)
+    size = len(tables[0]) // n
+    first = 0 if axis is None else first_row(tables[0], axis)
+
+    # Barriers, and a number of rounds that the compiler does not know: else it would merge a microbatch's operations
+    # with those around them, in one way where there is a single round and in another where there are eight, and what is
+    # merged is rounded differently.
+    def found_of(i: jax.Array | int) -> tuple[Any, ...]:
+        rows = [jax.lax.dynamic_slice_in_dim(table, i * size, size) for table in tables]
+        return jax.lax.optimization_barrier(function(*jax.lax.optimization_barrier((first + i * size, *rows))))
+
+    def store_found(i: jax.Array, found: tuple[Any, ...]) -> tuple[Any, ...]:
+        return jax.tree.map(lambda stack, leaf: stack.at[i].set(leaf), found, found_of(i))
+
+    stacks = jax.tree.map(lambda leaf: jnp.zeros((n, *leaf.shape), leaf.dtype), jax.eval_shape(found_of, 0))
+    if axis is not None:
+        stacks = jax.lax.pcast(stacks, axis, to="varying")
+    return jax.lax.fori_loop(0, jax.lax.optimization_barrier(n), store_found, stacks)
+
+
+def added_in_order(stacks: Any, axis: str | None) -> Any:
+    """The sum of every array of a tree along its first axis, one after the other: the same bits on any devices.
+
+    Args:
+        stacks: of arrays (n, ...); inside shard_map this device's part of them, the first device having the first.
+        axis: inside shard_map, the mesh's; None for one device.
+
+    Returns:
+        A tree of arrays (...), the same on every device.
+    """
+
+    def total(stack: jax.Array) -> jax.Array:
+        if axis is not None:
+            # laid out among zeros, which an all-reduce adds up: exact, and known to be the same on every device
+            n, device = len(stack), jax.lax.axis_index(axis)
+            whole = jnp.zeros((n * jax.lax.axis_size(axis), *stack.shape[1:]), stack.dtype)
+            whole = jax.lax.pcast(whole, axis, to="varying")
+            stack = jax.lax.psum(jax.lax.dynamic_update_slice_in_dim(whole, stack, device * n, 0), axis)
+        return functools.reduce(operator.add, list(stack))
+
+    return jax.tree.map(total, stacks)

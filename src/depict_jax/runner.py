@@ -75,7 +75,7 @@ def run_into_folder(
     Warns:
         UserWarning: naming a damaged checkpoint that is passed over.
     """
-    mesh = data_mesh(devices)  # refuses what is not there before the folder is touched
+    mesh = data_mesh(devices, settings.microbatches)  # refuses what cannot be before the folder is touched
     first = processes.is_first()
     with ExitStack() as held:
         with processes.together():

@@ -67,6 +67,9 @@ assignment get the largest."""
     """The same seed gives the same result, bit for bit, on the same kind of machine."""
     batch_size: int = 100
     """Images a training step."""
+    microbatches: int = 1
+    """Equal parts of a batch, computed one after the other: the result is then the same bits on any number of devices \
+that divides them (1, 2, 4 and 8 for 8); slower than 1."""
     precision: Precision = "float32"
     """Arithmetic of the training step; with bfloat16, weights, losses and predictions stay float32."""
     pretrain_epochs: Annotated[int | None, left_out("INT")] = None
@@ -146,6 +149,10 @@ size; 0 for none, None for as far as the images allow, at most 0.15."""
                 raise ValueError(f"{name} is {value!r}: expected an integer")
             if value < least:
                 raise ValueError(f"{name} is {value}: expected at least {least}")
+        if self.microbatches > self.batch_size:
+            raise ValueError(
+                f"microbatches is {self.microbatches}: expected at most the batch_size, which is {self.batch_size}"
+            )
         if self.seed >= 2**32:
             raise ValueError(f"seed is {self.seed}: expected less than 2**32")
         for name in ("pretrain_learning_rate", "warm_learning_rate", "joint_learning_rate", "clustering_weight"):
@@ -190,6 +197,7 @@ def check_rule(rule: str, prior_weight: float, sharpness: float) -> None:
 _INTEGERS = {
     "seed": 0,
     "batch_size": 1,
+    "microbatches": 1,
     "pretrain_epochs": 0,
     "warm_epochs": 0,
     "joint_epochs": 0,

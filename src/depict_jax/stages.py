@@ -167,7 +167,7 @@ def run(
         settings: the hyperparameters.
         state: one that an earlier, equal run handed out.
         devices: how many of this machine's devices share images and batches; None for all. The result is the same but
-            for the order of additions.
+            for the order of additions; with several microbatches, whose number they divide, to the bit.
         stream: leave the images where they are, in a file that is mapped into memory for one, and hand the devices a
             few batches at a time; the result is the same.
 
@@ -179,8 +179,9 @@ def run(
         DivergedError: a loss or gradient that is NaN or infinite, naming stage, epoch and batch; predictions that are.
     """
     checked_prior(settings.prior, architecture.n_clusters)
+    mesh = data_mesh(devices, settings.microbatches)
     state = initial_state(architecture, settings, len(pixels)) if state is None else state
-    trainer = Trainer(pixels, architecture, settings, data_mesh(devices), stream)
+    trainer = Trainer(pixels, architecture, settings, mesh, stream)
     while state.stage != FINISHED:
         event = trainer.end_stage(state) if trainer.is_over(state) else trainer.train(state)
         yield event
@@ -270,6 +271,7 @@ class Trainer:
             batch_size=self.settings.batch_size,
             changes=self.changes(int(state.stage)),
             mesh=self.mesh,
+            microbatches=self.settings.microbatches,
         )
         return self.after_epoch(state, now.targets, result, start)
 
@@ -301,7 +303,7 @@ class Trainer:
             agreement = float(normalized_mutual_info_score(before.assignment[self.held_out], held_out))
             score, losses["agreement"] = -agreement, agreement
         else:
-            score = float(jnp.square(self.q_step(p) - targets).mean(where=self.real))
+            score = self.change_of_targets(self.q_step(p), targets)
             losses["target_change"] = score
         state = before._replace(epoch=np.int32(epoch), train=result.state, p=p)
         if stage == JOINT:
@@ -354,10 +356,19 @@ class Trainer:
         """Q from the clean predictions, by the settings' rule; kept, since the next epoch asks for it again."""
         if self._latest[0] is not p:
             s = self.settings
-            shares = share(p, self.mesh)
-            q = target_distribution(shares, self.prior, s.rule, *s.q_step, len(self.pixels))
+            if s.microbatches == 1:
+                q = target_distribution(share(p, self.mesh), self.prior, s.rule, *s.q_step, len(self.pixels))
+            else:  # sums over each device's share would be other sums on another number of devices
+                q = share(target_distribution(p, self.prior, s.rule, *s.q_step), self.mesh)
             self._latest = (p, q)
         return self._latest[1]
+
+    def change_of_targets(self, q: jax.Array, targets: jax.Array) -> float:
+        """Mean squared difference between the next epoch's Q and the last one's."""
+        if self.settings.microbatches == 1:
+            return float(jnp.square(q - targets).mean(where=self.real))
+        new, old = (np.asarray(gather(table, len(self.pixels), self.mesh)) for table in (q, targets))
+        return float(np.square(new - old).mean())
 
     def predictions(self, variables: Variables) -> tuple[np.ndarray, np.ndarray]:
         """Clean embeddings and probabilities of every image."""

@@ -3,6 +3,7 @@ differ in its loss and targets."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -97,6 +98,7 @@ def train_step(
     changes: Changes = UNCHANGED,
     axis: str | None = None,
     count: jax.Array | None = None,
+    microbatches: int = 1,
 ) -> tuple[TrainState, dict[str, jax.Array], jax.Array]:
     """One Adam step on a batch.
 
@@ -113,6 +115,9 @@ def train_step(
         axis: inside shard_map, the mesh axis over which the batch is shared out: images, targets, mask and p are then
             this device's part, state and losses the same on all.
         count: with `axis`, the images of the whole batch without its padding.
+        microbatches: equal parts of the whole batch, B a multiple of them, that are computed one after the other and
+            added up in their order: the same bits on any number of devices that divides them. 1: the whole batch, or a
+            device's part of it, at once.
 
     Returns:
         The new state, the losses before the update, and p (B, K), the clean predictions before the update.
@@ -124,21 +129,32 @@ def train_step(
     if axis is not None:
         variables = jax.lax.pcast(variables, axis, to="varying")  # each device's own gradient, to be added up below
         first, batch_size = parallel.first_row(images, axis), jax.lax.axis_size(axis) * len(images)
-    changed = None
-    if any(changes):
-        key, changes_key = jax.random.split(key)
-        with jax.default_matmul_precision(PRODUCTS):
-            changed = random_changes(changes_key, images, changes, first, batch_size)
+    elif microbatches > 1:
+        count, batch_size = mask.sum(), len(images)
+    noise_key, changes_key = jax.random.split(key) if any(changes) else (key, key)
 
-    def objective(variables: Variables) -> tuple[jax.Array, tuple[dict[str, jax.Array], jax.Array]]:
-        pathways = cast(Pathways, model.apply(variables, images, changed=changed, first=first, rngs={"dropout": key}))
-        total, parts = loss(pathways, targets, mask, count)
-        return total, (parts, pathways.logits)
+    def part_of_step(first, images, targets, mask):
+        """Gradient, losses and logits of some of the batch's images, the first of which has the place `first` in it."""
+        changed = random_changes(changes_key, images, changes, first, batch_size) if any(changes) else None
+
+        def objective(variables: Variables) -> tuple[jax.Array, tuple[dict[str, jax.Array], jax.Array]]:
+            noise = {"dropout": noise_key}
+            pathways = cast(Pathways, model.apply(variables, images, changed=changed, first=first, rngs=noise))
+            total, parts = loss(pathways, targets, mask, count)
+            return total, (parts, pathways.logits)
+
+        gradients, (parts, logits) = jax.grad(objective, has_aux=True)(variables)
+        return gradients, parts, logits
 
     with jax.default_matmul_precision(PRODUCTS):
-        gradients, (parts, logits) = jax.grad(objective, has_aux=True)(variables)
-    if axis is not None:
-        gradients, parts = jax.lax.psum((gradients, parts), axis)
+        if microbatches > 1:
+            found = parallel.by_microbatch(part_of_step, microbatches, axis, (images, targets, mask))
+            gradients, parts = parallel.added_in_order(found[:2], axis)
+            logits = found[2].reshape(len(images), -1)
+        else:
+            gradients, parts, logits = part_of_step(first, images, targets, mask)
+            if axis is not None:
+                gradients, parts = jax.lax.psum((gradients, parts), axis)
     updates, optimiser_state = optimiser.update(gradients, state.optimiser_state)
     variables = jax.tree_util.tree_map_with_path(partial(_moved, learning_rate), state.variables, updates)
     return TrainState(variables, optimiser_state), parts, jax.nn.softmax(logits)
@@ -166,15 +182,14 @@ def is_finite(state: TrainState, loss: jax.Array) -> jax.Array:
 
 
 @partial(jax.jit, static_argnames=("model", "loss", "mesh"))
-def _validation_sum(model, loss, variables, pixels, mask, mesh):
+def _validation_sums(model, loss, variables, pixels, mask, mesh):
     def of_chunk(variables, pixels, mask):
         pathways = model.apply(variables, scale(pixels), noisy=False)
         count = jnp.maximum(mask.sum(), 1)  # a device's share may be all padding
-        total = loss(pathways, None, mask, count)[0] * count
-        return total if mesh is None else jax.lax.psum(total, parallel.AXIS)
+        return (loss(pathways, None, mask, count)[0] * count)[None]
 
     with jax.default_matmul_precision(PRODUCTS):
-        return _on_shares(of_chunk, mesh, parallel.WHOLE, 2)(variables, pixels, mask)
+        return _on_shares(of_chunk, mesh, parallel.SHARED, 2)(variables, pixels, mask)
 
 
 def validation_loss(
@@ -187,15 +202,16 @@ def validation_loss(
 ) -> float:
     """The autoencoder's loss without corruption, mean over uint8 pixels (N, H, W, C), which a mesh's devices share.
 
-    With `rows`, over the images of these numbers, at least one.
+    With `rows`, over the images of these numbers, at least one. Of one process's devices each computes what one alone
+    would, and the sum is exact: the same bits on any number of them.
     """
     rows = np.arange(len(pixels)) if rows is None else rows
     mine, variables, own = parallel.own_part(rows, len(pixels), variables, mesh)
-    total = sum(
-        float(_validation_sum(model, loss, variables, chunk, (np.arange(len(chunk)) < n).astype(np.float32), own))
+    totals = [
+        np.asarray(_validation_sums(model, loss, variables, chunk, (np.arange(len(chunk)) < n).astype(np.float32), own))
         for chunk, n in _chunks(pixels, mine, own)
-    )
-    return parallel.total(total, mesh) / len(rows)
+    ]
+    return parallel.total(math.fsum(np.concatenate(totals)), mesh) / len(rows)
 
 
 @partial(jax.jit, static_argnames=("model", "mesh"))
