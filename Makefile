@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run doctor test test-slow test-reference fuzz lint bench bench-step bench-acpic bench-predict bench-startup bench-seeds bench-stream bench-scaling bench-job-test bench-job-full bench-peers bench-peers-test bench-peers-full picture clean
+.PHONY: help setup run doctor test test-slow test-reference fuzz lint bench bench-step bench-acpic bench-predict bench-startup bench-seeds bench-microbatches bench-stream bench-scaling bench-job-test bench-job-full bench-peers bench-peers-test bench-peers-full picture clean
 
 help:  ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -79,6 +79,9 @@ bench-startup: $(READY)  ## --help, import, and how soon a second fit trains
 
 bench-seeds: $(READY)  ## several seeds as one vmapped program beside the same in turn, on one device and on eight
 	$(BIN)/python -m experiments.benchmarks.seeds
+
+bench-microbatches: $(READY)  ## what a step costs in microbatches, which any number of devices computes to the same bits
+	$(BIN)/python -m experiments.benchmarks.microbatches
 
 bench-stream: $(READY)  ## long: a million images that stay in their file; resumes
 	$(BIN)/python -m experiments.benchmarks.stream

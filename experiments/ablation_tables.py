@@ -10,6 +10,7 @@ from experiments import presets, published
 from experiments.approaches import (
     APPROACHES,
     DATASETS,
+    IMAGE_RATE,
     LEARNING,
     NOISES,
     PAPER,
@@ -31,7 +32,8 @@ The paper's ablation, from the variant `paper` with its AC-PIC start: ACC ± sta
 
 - Noise: dropout at no layer, of the input alone, or at all layers (the paper's: input and first convolution).
 - Reconstruction: of no layer, of the image alone (the ordinary autoencoder's), or of all layers. Where nothing is
-  reconstructed there is no pretraining: the features are those of random weights.
+  reconstructed there is no pretraining: the features are those of random weights. Of the image alone, pretraining
+  begins at a rate of {rate:g}: at the 1e-3 of the others the embedding saturates in the first steps for good.
 - k-means on features: of the pretrained encoder.
 - Head on frozen features: initial assignment, warm start and joint stage train the soft-max head on the noisy
   embeddings, while encoder and decoder stay as pretrained; the warm start has all its epochs and all images.
@@ -75,7 +77,7 @@ def approaches(found: Sequence[Result]) -> list[str]:
             for reconstruction in RECONSTRUCTIONS
         ]
         lines += ["", f"### {presets.preset(dataset).title}", "", *table(titles, rows, left=2)]
-    return [APPROACHES_HEAD, *lines] if lines else []
+    return [APPROACHES_HEAD.format(rate=IMAGE_RATE), *lines] if lines else []
 
 
 def q_steps(found: Sequence[Result]) -> list[str]:

@@ -47,9 +47,17 @@ from experiments.variants import settings_of
 DATASETS = ("mnist-test", "usps")
 SEEDS = 3
 NOISES = {"none": (0.0, 0.0, 0.0), "input": (0.1, 0.0, 0.0), "all": (0.1, 0.1, 0.0)}  # rates of z^0, z^1, z^2
-RECONSTRUCTIONS = ("none", "image", "all")
 LEARNING = ("kmeans", "head", "joint")
 PAPER = "paper"
+# At the 1e-3 of the others the ordinary autoencoder's embedding saturates in the first steps, and it gives every image
+# the mean image for good (USPS: validation loss .481, the images' variance; at this rate .168 after 12 epochs).
+IMAGE_RATE = 3e-4
+# What is reconstructed: the settings that differ from the variant `paper`.
+RECONSTRUCTIONS: dict[str, dict[str, Any]] = {
+    "none": {"hidden_weight": 0.0, "pretrain_epochs": 0},
+    "image": {"hidden_weight": 0.0, "pretrain_learning_rate": IMAGE_RATE},
+    "all": {},
+}
 
 
 class Approach(NamedTuple):
@@ -128,10 +136,7 @@ def compute(job: Job, preset: Preset, images: Images, watch: Watch) -> Found:
         settings = replace(settings, **Q_STEPS[job.variant])
         return depict(images, check_job(images.pixels, preset.clusters, settings), settings, watch)
     cell = APPROACHES[job.variant]
-    if cell.reconstruction == "none":
-        settings = replace(settings, pretrain_epochs=0)
-    if cell.reconstruction != "all":
-        settings = replace(settings, hidden_weight=0.0)
+    settings = replace(settings, **RECONSTRUCTIONS[cell.reconstruction])
     architecture = replace(check_job(images.pixels, preset.clusters, settings), dropout=NOISES[cell.noise])
     if cell.learning == "kmeans":
         return _kmeans(images, architecture, settings, watch)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from depict_jax.architecture import Architecture
+from depict_jax.augmentation import UNCHANGED
 from depict_jax.ensemble import train_epochs
 from depict_jax.epochs import train_epoch
 from depict_jax.networks import Depict
@@ -68,7 +69,9 @@ def measured(count: int, turns: int) -> dict[str, Any]:
     def together(states: list[Any]) -> float:
         stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *states)
         start = time.perf_counter()
-        jax.block_until_ready(train_epochs(model, LOSS, BATCH_SIZE, 0.0, mesh, everywhere, stacked, *rest, keys))
+        jax.block_until_ready(
+            train_epochs(model, LOSS, BATCH_SIZE, UNCHANGED, 1, mesh, everywhere, stacked, *rest, keys)
+        )
         return (time.perf_counter() - start) / count
 
     def in_turn(states: list[Any]) -> float:

@@ -75,8 +75,9 @@ class Side(Protocol):
 class Ours:
     """Epochs of our joint training."""
 
-    def __init__(self, case: Case):
+    def __init__(self, case: Case, microbatches: int = 1):
         self.case, self.model, image = case, Depict(case.architecture), case.architecture.image
+        self.microbatches = microbatches
         variables = jax.jit(lambda key: self.model.init(key, jnp.zeros((1, *image)), noisy=False))(jax.random.key(0))
         self.state = fresh_state(variables)
         n = STEPS * case.batch_size
@@ -98,6 +99,7 @@ class Ours:
             self.rates,
             jax.random.key(1),
             batch_size=self.case.batch_size,
+            microbatches=self.microbatches,
         )
         self.state = jax.block_until_ready(result).state
         return (time.perf_counter() - start) * 1000 / STEPS
