@@ -15,8 +15,7 @@ import pytest
 from depict_jax.checkpoints import load_finished
 from depict_jax.data import load
 
-# Saves are begun as often as they can be, so that kills fall into them too.
-CHILD = "import sys; from depict_jax import cli, runner; runner.SECONDS_BETWEEN_SAVES = 0.0; sys.exit(cli.main())"
+CHILD = "import sys; from depict_jax import cli; sys.exit(cli.main())"
 EPOCHS = {"pretrain": 8, "warm": 5, "joint": 8}
 STAGES = ("pretrain", "initial", "warm", "joint")
 
@@ -31,7 +30,7 @@ def some_digits(tmp_path_factory) -> Path:
 
 def started(source: Path, folder: Path) -> subprocess.Popen:
     words = ["fit", str(source), "--clusters", "10", "--out", str(folder), "--quiet", "--resume", "--batch-size", "32"]
-    words += ["--preset", "plain"]
+    words += ["--preset", "plain", "--save-seconds", "0"]  # every epoch, so that kills fall into saves too
     for stage, epochs in EPOCHS.items():
         words += [f"--{stage}-epochs", str(epochs)]
     return subprocess.Popen([sys.executable, "-c", CHILD, *words], stderr=subprocess.PIPE, text=True)

@@ -22,11 +22,7 @@ from depict_jax.data import load
 # N, the batches and the tenth held out are such that no number of devices divides them.
 N, WORDS = 205, ["--clusters", "10", "--preset", "plain", "--batch-size", "50", "--rule", "exact", "--affine", "0.1"]
 EPOCHS = {"pretrain": 3, "warm": 2, "joint": 3}
-# Every epoch is saved, and the first process waits before each, so that it can be killed there.
-CHILD = (
-    "import sys, time; from depict_jax import cli, runner, stages; runner.SECONDS_BETWEEN_SAVES = 0.0\n"
-    "sys.exit(cli.main())"
-)
+CHILD = "import sys; from depict_jax import cli; sys.exit(cli.main())"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +35,7 @@ def some_digits(tmp_path_factory) -> Path:
 
 
 def words(source: Path, folder: Path, **epochs: int) -> list[str]:
-    found = ["fit", str(source), "--out", str(folder), *WORDS]
+    found = ["fit", str(source), "--out", str(folder), "--save-seconds", "0", *WORDS]
     for stage, n in (EPOCHS | epochs).items():
         found += [f"--{stage}-epochs", str(n)]
     return found

@@ -59,19 +59,16 @@ def whole(images, tmp_path_factory):
 
 @pytest.mark.parametrize("every_epoch", [True, False])
 @pytest.mark.parametrize("event_number", [1, 4, 7, 9, 12])
-def test_an_interrupted_run_resumes_to_the_same_result(images, whole, tmp_path, monkeypatch, event_number, every_epoch):
-    monkeypatch.setattr(runner, "SECONDS_BETWEEN_SAVES", 0.0 if every_epoch else 1e9)
+def test_an_interrupted_run_resumes_to_the_same_result(images, whole, tmp_path, event_number, every_epoch):
     with pytest.raises(Interrupted):
-        fit(images, tmp_path / "run", watch=stop_at(event_number))
+        fit(images, tmp_path / "run", watch=stop_at(event_number), save_seconds=0.0 if every_epoch else 1e9)
     fit(images, tmp_path / "run", resume=True)
     assert outcome(tmp_path / "run") == whole
 
 
-def test_resuming_trains_only_what_is_left(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "SECONDS_BETWEEN_SAVES", 0.0)
-    monkeypatch.setattr(Checkpoints, "busy", False)  # else an epoch may go unsaved while another is written
+def test_resuming_trains_only_what_is_left(images, tmp_path):
     with pytest.raises(Interrupted):
-        fit(images, tmp_path / "run", watch=stop_at(5))  # the warm start's epoch
+        fit(images, tmp_path / "run", watch=stop_at(5), save_seconds=0.0)  # the warm start's epoch
     seen = []
     fit(images, tmp_path / "run", resume=True, watch=seen.append)
     assert [(event.stage, isinstance(event, StageEnd)) for event in seen] == [

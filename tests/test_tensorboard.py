@@ -60,7 +60,7 @@ def test_every_number_of_every_epoch_is_there_once(words, tmp_path, monkeypatch)
 
 
 def test_an_interrupted_run_goes_on_without_a_gap_or_a_double(words, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "SECONDS_BETWEEN_SAVES", 1e9)  # epochs are lost
+    words = [*words, "--save-seconds", "1e9"]  # epochs are lost
     whole = runner.run_folder.append_metrics
 
     def stop(folder, record):

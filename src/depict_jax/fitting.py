@@ -24,7 +24,7 @@ from .options import (
     warn,
 )
 from .reading import Flag, Reading, left_out
-from .settings import DEFAULT_PRESET, Map, Preset, Settings
+from .settings import DEFAULT_PRESET, SAVE_SECONDS, Map, Preset, Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,6 +58,8 @@ consensus.csv: what most of them say."""
     """Go on with the run in the folder, from its newest checkpoint."""
     overwrite: Flag = False
     """Replace the run in the folder."""
+    save_seconds: float = SAVE_SECONDS
+    """Seconds of training between checkpoints; the end of a stage is always saved. 0 for every epoch."""
     map: Map = "pca"
     """How the report lays the embedding out beside PCA: by t-SNE (seconds more), or by UMAP (needs umap-learn)."""
     quiet: Flag = False
@@ -80,6 +82,8 @@ than memory holds. The result is the same."""
         """Run it."""
         settings, reading = Settings(**vars(self.settings)), self.reading.checked()
         check_map_method(self.map)
+        if not self.save_seconds >= 0:
+            raise ValueError(f"--save-seconds is {self.save_seconds}: expected at least 0, which saves every epoch")
         if self.seeds != 1:
             self._check_seeds(settings)
         one_sentence_only()
@@ -170,6 +174,7 @@ than memory holds. The result is the same."""
                 stream=self.stream,
                 reading=reading,
                 map_method=self.map,
+                save_seconds=self.save_seconds,
             )
 
     @contextmanager
@@ -255,6 +260,7 @@ than memory holds. The result is the same."""
                 devices=self.devices,
                 reading=reading,
                 map_method=self.map,
+                save_seconds=self.save_seconds,
             )
 
     def _train_seeds(

@@ -21,15 +21,11 @@ from .networks import Depict
 from .parallel import data_mesh
 from .reading import Reading
 from .run_folder import Config
-from .settings import Map, Settings
+from .settings import SAVE_SECONDS, Map, Settings
 from .stage_names import FINISHED, INITIAL, PRETRAIN, place_of
 from .stages import DivergedError, EpochEnd, RunState, StageEnd, initial_state, run
 from .starts import kmeans
 from .training import predict
-
-# A save costs some 65 ms of a core, beside the training. Every epoch is saved that is longer than this; of shorter ones
-# every so many, and none while the save before is still being written.
-SECONDS_BETWEEN_SAVES = 2.0
 
 Event = EpochEnd | StageEnd
 Scores = dict[str, dict[str, float]]
@@ -47,6 +43,7 @@ def run_into_folder(
     stream: bool = False,
     reading: Reading | None = None,
     map_method: Map = "pca",
+    save_seconds: float = SAVE_SECONDS,
 ) -> Scores:
     """Train and write the run's folder.
 
@@ -62,6 +59,8 @@ def run_into_folder(
         stream: see `stages.run`.
         reading: how the images were read, for config.json.
         map_method: how the report lays the embedding out beside PCA.
+        save_seconds: the end of every stage is saved, and of every epoch since whose last save more than this was spent
+            in training; but none while the save before it is still being written. 0 saves every epoch, and waits.
 
     Returns:
         ACC, NMI and ARI after each stage; {} without labels, and in a process that is not the first.
@@ -82,7 +81,8 @@ def run_into_folder(
             if first:
                 config = Config(images.source, images.content_hash, len(images.pixels), architecture, settings, reading)
                 held.enter_context(run_folder.claim(folder, config, resume, overwrite))
-        state = _trained(images, architecture, settings, folder if first else None, watch, devices, mesh, stream)
+        record = _Record(folder, save_seconds) if first else None
+        state = _trained(images, architecture, settings, record, watch, devices, mesh, stream)
         if not first:
             return {}
         return _finish(folder, state, images, map_method)
@@ -99,6 +99,7 @@ def run_seeds_into_folders(
     devices: int | None = None,
     reading: Reading | None = None,
     map_method: Map = "pca",
+    save_seconds: float = SAVE_SECONDS,
 ) -> list[Scores]:
     """Train runs that differ in their seeds alone side by side, see `ensemble.run`, and write each one's folder.
 
@@ -111,7 +112,7 @@ def run_seeds_into_folders(
             held.enter_context(run_folder.claim(folder, config, resume, overwrite))
         now = []
         with ExitStack() as recording:
-            records = [recording.enter_context(_Record(folder)) for folder in folders]
+            records = [recording.enter_context(_Record(folder, save_seconds)) for folder in folders]
             for one, record in zip(settings, records, strict=True):
                 begin = partial(initial_state, architecture, one, len(images.pixels))
                 start = record.begin(begin)
@@ -140,7 +141,7 @@ def _trained(
     images: Images,
     architecture: Architecture,
     settings: Settings,
-    folder: Path | None,
+    record: _Record | None,
     watch: Callable[[Event], None],
     devices: int | None,
     mesh: Mesh | None,
@@ -148,13 +149,12 @@ def _trained(
 ) -> RunState:
     """The final state, from the newest checkpoint on; checkpoints, metrics and scores are written on the way.
 
-    Without a folder, as in a process that is not the first, nothing is written.
+    Without a record, as in a process that is not the first, nothing is written.
     """
     begin = partial(initial_state, architecture, settings, len(images.pixels))
     with ExitStack() as held:
         with processes.together():
-            record = None if folder is None else held.enter_context(_Record(folder))
-            state = None if record is None else record.begin(begin)
+            state = None if record is None else held.enter_context(record).begin(begin)
         state = _of_first(state, begin)
         if state is not None and state.stage == FINISHED:
             return state
@@ -185,14 +185,14 @@ def _scores_after(
 class _Record:
     """What a run leaves in its folder while it is under way."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, save_seconds: float):
         self.folder = folder
-        self.saved = Checkpoints(folder / run_folder.CHECKPOINTS)
+        self.save_seconds = save_seconds
         self.scores: Scores = {}
         self.unsaved = 0.0  # seconds of training
 
     def __enter__(self) -> _Record:
-        self.saved.__enter__()
+        self.saved = Checkpoints(self.folder / run_folder.CHECKPOINTS).__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -215,9 +215,12 @@ class _Record:
         elif found is not None:
             self.scores[event.stage] = found
             run_folder.write_json(self.folder / run_folder.SCORES, self.scores)
-        if isinstance(event, StageEnd) or (self.unsaved > SECONDS_BETWEEN_SAVES and not self.saved.busy):
+        if isinstance(event, StageEnd) or self._is_due():
             self.saved.save(event.state, _score(event))
             self.unsaved = 0.0
+
+    def _is_due(self) -> bool:
+        return self.unsaved > self.save_seconds and (self.save_seconds == 0 or not self.saved.busy)
 
 
 def _of_first(state: RunState | None, like: Callable[[], RunState]) -> RunState | None:

@@ -18,6 +18,7 @@ Precision = Literal["float32", "bfloat16"]
 Preset = Literal["best", "plain", "paper"]
 DEFAULT_PRESET: Preset = "best"
 Map = Literal["pca", "tsne", "umap"]  # how a report lays the embedding out; no setting of the training
+SAVE_SECONDS = 2.0  # of training between checkpoints: a save costs some 65 ms of a core, which tells in short epochs
 
 
 def _read_prior(words: list[str]) -> tuple[float, ...] | None:
