@@ -267,7 +267,7 @@ def test_bad_sources_are_refused_in_a_sentence(tmp_path, capsys):
         (["--rule", "squared", "--prior-weight", "2"], "belongs to the rule 'exact'"),
         (["--rule", "exact", "--prior-weight", "-1"], "prior_weight is -1.0"),
         (["--batch-size", "0"], "batch_size is 0"),
-        (["--batch-size", "4", "--microbatches", "8"], "microbatches is 8: expected at most the batch_size, which is 4"),
+        (["--batch-size", "4", "--microbatches", "8"], "expected at most the batch_size, which is 4"),
         (["--save-seconds", "-1"], "--save-seconds is -1.0: expected at least 0"),
         (["--seed", "-1"], "seed is -1"),
         (["--pretrain-epochs", "-1"], "pretrain_epochs is -1"),
