@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments import presets, published
+from experiments import imbalance, presets, published
 from experiments.approaches import (
     APPROACHES,
     DATASETS,
@@ -52,6 +52,13 @@ PRECISION_HEAD = """\
 The same seeds with the training step's activations and gradients in bfloat16 (`make table-precision`): ACC ± standard
 deviation / NMI (runs). The difference is bfloat16's ACC less float32's, seed by seed, its mean ± standard deviation:
 what rounding does to single runs is as much chance as another seed is."""
+
+IMBALANCE_HEAD = """\
+## Kinds of different frequency
+
+Digits as they are, and thinned to {ratio:g} images of the first kind for each of the last (`make table-imbalance`):
+ACC ± standard deviation / NMI (runs). `best` with its prior weight, {weight:g}, and with less; the prior is uniform, as
+where nothing is said, or the shares that the thinning aims at."""
 
 LABELS_HEAD = """\
 ## A few labels
@@ -129,6 +136,29 @@ def precision(found: Sequence[Result]) -> list[str]:
                 rows.append([presets.preset(dataset).title, variant, acc_nmi(whole), acc_nmi(half), spread(apart)])
     head = ["data set", "variant", "float32", "bfloat16", "difference of ACC"]
     return [PRECISION_HEAD, "", *table(head, rows, left=2)] if rows else []
+
+
+def uneven(found: Sequence[Result]) -> list[str]:
+    """The prior and its weight on even and uneven kinds."""
+    if not any(one["dataset"] == imbalance.UNEVEN for one in found):
+        return []
+    rows = [
+        [title, weight, *(acc_nmi(runs_of(found, dataset, "depict", variant)) for dataset in _EVEN_AND_NOT)]
+        for title, weight, variant in [
+            ("`paper`", NONE, PAPER),
+            *(("`best`", f"{weight:g}", imbalance.cell(weight, False)) for weight in imbalance.WEIGHTS),
+            *(
+                ("`best`, told the shares", f"{weight:g}", imbalance.cell(weight, True))
+                for weight in imbalance.WEIGHTS
+                if weight
+            ),
+        ]
+    ]
+    head = IMBALANCE_HEAD.format(ratio=imbalance.RATIO, weight=imbalance.WEIGHTS[0])
+    return [head, "", *table(["variant", "prior weight", "digits", f"digits, {imbalance.RATIO:g} : 1"], rows)]
+
+
+_EVEN_AND_NOT = (imbalance.EVEN, imbalance.UNEVEN)
 
 
 def labels(found: Sequence[Result]) -> list[str]:

@@ -38,9 +38,9 @@ READ_BY = {
         "hidden_weight",
         "stop_gradient",
     ),
-    "initial": ("initial", "kmeans_restarts"),
+    "initial": ("initial", "kmeans_restarts", "prior"),  # clusters are numbered as the prior's shares are
     "warm": ("warm_epochs", "warm_learning_rate", "warm_patience", "clustering_weight", "affine", "brightness"),
-    "joint": ("joint_epochs", "joint_learning_rate", "rule", "prior", "prior_weight", "sharpness", "rounds"),
+    "joint": ("joint_epochs", "joint_learning_rate", "rule", "prior_weight", "sharpness", "rounds"),
 }
 # Modules that training does not depend on: their changes leave what is kept valid.
 _APART = (

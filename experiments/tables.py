@@ -76,6 +76,7 @@ def page(found: Sequence[Result]) -> str:
         beside(found),
         ablation_tables.approaches(found),
         ablation_tables.q_steps(found),
+        ablation_tables.uneven(found),
         ablation_tables.precision(found),
         ablation_tables.labels(found),
         running_time.section(found),
@@ -109,7 +110,9 @@ def clustering(found: Sequence[Result]) -> list[str]:
     head = ["data set", "published", "variant", "seeds", "ACC", "NMI", "ARI", "lowest objective: ACC / NMI", "minutes"]
     intro = ["## Clustering", "", "ACC / NMI. The published column is the paper's own. Minutes are of one seed.", ""]
     far = {
-        presets.preset(one["dataset"]).title: one["changes"] for one in found if any(one.get("changes", {}).values())
+        presets.preset(one["dataset"]).title: one["changes"]
+        for one in found
+        if one["dataset"] in presets.NAMES and any(one.get("changes", {}).values())
     }
     amounts = [f"{title} {of['affine']:g} and {of['brightness']:g}" for title, of in far.items()]
     changes = ["", f"How far `best` changes images, affinely and in brightness: {', '.join(amounts)}."]

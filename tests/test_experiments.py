@@ -95,6 +95,14 @@ def test_other_settings_or_images_share_nothing(changed, few, architecture):
     assert not mine & hashes(replace(few, pixels=few.pixels[::-1]), SETTINGS)
 
 
+def test_what_a_prior_changes_begins_with_the_initial_assignment_whose_clusters_it_numbers(few, architecture):
+    hashes = [
+        [store.stage_hash(stage, few, architecture, settings) for stage in store.READ_BY]
+        for settings in (SETTINGS, replace(SETTINGS, prior=(1.0, 2.0, 3.0)))
+    ]
+    assert [one == other for one, other in zip(*hashes, strict=True)] == [True, False, False, False]
+
+
 def test_variants_differ_between_data_sets_in_the_paper_s_initial_assignment_alone():
     for variant in VARIANTS:
         of = [settings_of(variant, preset.initial, 0) for preset in map(presets.preset, presets.NAMES)]

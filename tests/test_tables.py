@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments import ablation_tables, approaches, claims, quick, running_time, tables
+from experiments import ablation_tables, approaches, claims, imbalance, presets, quick, running_time, tables
 from experiments.jobs import Found
 from experiments.semi_supervised import METHOD, name
 from experiments.summary import spread
@@ -111,6 +111,26 @@ def test_a_preset_says_what_was_reached_once():
     once = tables.with_reached(text, found, "usps")
     assert f"make it\n\n{tables.REACHED}\n    paper: ACC 0.800, NMI 0.700, 1.5 min (2)\n" in once
     assert tables.with_reached(once, found, "usps") == once and tables.with_reached(once, [], "usps") == text
+
+
+def test_even_and_uneven_kinds_stand_side_by_side():
+    even, less = made_up("digits", "depict", "best", [0.9]), "best+prior-weight-1"
+    found = [*even, *made_up("digits-uneven", "depict", less, [0.8, 0.6])]
+    found += made_up("digits-uneven", "depict", f"{less}+shares", [0.7])
+    lines = ablation_tables.uneven(found)
+    assert "| `best` | 10 | 0.900 / 0.800 (1) | – |" in lines
+    assert "| `best` | 1 | – | 0.700 ± 0.141 / 0.600 (2) |" in lines
+    assert "| `best`, told the shares | 1 | – | 0.700 / 0.600 (1) |" in lines
+    assert ablation_tables.uneven(even) == []
+    assert "digits, 5 : 1" in tables.page(found)
+
+
+def test_the_uneven_digits_are_those_that_are_told():
+    images = replace(presets.preset("digits"), thinned=imbalance.thinned).images()
+    found = np.bincount(images.labels) / len(images.labels)
+    np.testing.assert_allclose(found, np.array(imbalance.SHARES) / sum(imbalance.SHARES), atol=0.005)
+    whole = presets.preset("digits").images()
+    assert {image.tobytes() for image in images.pixels} <= {image.tobytes() for image in whole.pixels}
 
 
 def test_precisions_are_compared_on_the_seeds_that_have_both():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+
+import numpy as np
 
 from depict_jax.data import Images, load
 from depict_jax.settings import Initial
@@ -24,6 +27,7 @@ class Preset:
     file: str = ""  # in SHARED/data, taken instead of the source where it lies there
     first: int = 0  # row of `file` at which the set begins
     size: int | None = None  # only so many images, for a try
+    thinned: Callable[[np.ndarray], np.ndarray] | None = None  # from the labels, the rows of a set made uneven
     seeds: int = 5
 
     def images(self) -> Images:
@@ -36,10 +40,14 @@ class Preset:
         from_file = bool(self.file) and path.is_file()
         found = load(path if from_file else self.source)
         first = self.first if from_file else 0
-        rows = slice(first, None if self.size is None else first + self.size)
+        rows: slice | np.ndarray = slice(first, None if self.size is None else first + self.size)
+        if self.thinned is not None:
+            assert found.labels is not None
+            rows = np.arange(len(found.pixels))[rows][self.thinned(found.labels[rows])]
         labels = None if found.labels is None else found.labels[rows]
         # a copy where the set is a part: a view would keep the whole file in memory
-        pixels = found.pixels if rows == slice(0, None) else found.pixels[rows].copy()
+        whole = isinstance(rows, slice) and rows == slice(0, None)
+        pixels = found.pixels if whole else found.pixels[rows].copy()
         return replace(found, pixels=pixels, labels=labels, source=self.source)
 
 
