@@ -212,20 +212,7 @@ _order = jax.jit(_batches, static_argnums=(1, 2, 4))
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3, 4), donate_argnums=(5, 6))
 def _some_steps(
-    model,
-    loss,
-    changes,
-    microbatches,
-    mesh,
-    state,
-    p,
-    images,
-    targets,
-    indices,
-    learning_rates,
-    keys,
-    start,
-    n_steps,
+    model, loss, changes, microbatches, mesh, state, p, images, targets, indices, learning_rates, keys, start, n_steps
 ):
     """The first n_steps of the batches `images`, (length, batch, H, W, C); `keys` are the epoch's, from `start` on."""
     axis = None if mesh is None else parallel.AXIS
