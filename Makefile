@@ -13,7 +13,7 @@ READY := .venv/.ready
 .PHONY: help setup run doctor test test-slow test-reference fuzz lint bench bench-step bench-acpic bench-predict bench-startup bench-seeds bench-microbatches bench-stream bench-scaling bench-job-test bench-job-full bench-peers bench-peers-test bench-peers-full picture clean
 
 help:  ## list the targets
-	@grep -hE '^[a-zA-Z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-zA-Z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-18s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## make the virtual environment, with pinned versions
 
