@@ -143,23 +143,16 @@ def uneven(found: Sequence[Result]) -> list[str]:
     """The prior and its weight on even and uneven kinds."""
     if not any(one["dataset"] == imbalance.UNEVEN for one in found):
         return []
+    cells = [("`paper`", NONE, PAPER)]
+    for title, changed in (("`best`", imbalance.UNIFORM), ("`best`, told the shares", imbalance.TOLD)):
+        cells += [(title, f"{settings['prior_weight']:g}", variant) for variant, settings in changed.items()]
+    sets = imbalance.EVEN, imbalance.UNEVEN
     rows = [
-        [title, weight, *(acc_nmi(runs_of(found, dataset, "depict", variant)) for dataset in _EVEN_AND_NOT)]
-        for title, weight, variant in [
-            ("`paper`", NONE, PAPER),
-            *(("`best`", f"{weight:g}", imbalance.cell(weight, False)) for weight in imbalance.WEIGHTS),
-            *(
-                ("`best`, told the shares", f"{weight:g}", imbalance.cell(weight, True))
-                for weight in imbalance.WEIGHTS
-                if weight
-            ),
-        ]
+        [title, weight, *(acc_nmi(runs_of(found, dataset, "depict", variant)) for dataset in sets)]
+        for title, weight, variant in cells
     ]
     head = IMBALANCE_HEAD.format(ratio=imbalance.RATIO, weight=imbalance.WEIGHTS[0])
-    return [head, "", *table(["variant", "prior weight", "digits", f"digits, {imbalance.RATIO:g} : 1"], rows)]
-
-
-_EVEN_AND_NOT = (imbalance.EVEN, imbalance.UNEVEN)
+    return [head, "", *table(["variant", "prior weight", "digits", imbalance.TITLE], rows)]
 
 
 def labels(found: Sequence[Result]) -> list[str]:

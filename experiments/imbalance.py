@@ -27,6 +27,7 @@ from experiments.variants import settings_of
 SEEDS = 3
 EVEN, UNEVEN = "digits", "digits-uneven"
 RATIO = 5.0  # of the most frequent kind to the least
+TITLE = f"digits, {RATIO:g} : 1"  # of the uneven ones
 SHARES = tuple(RATIO ** -(k / 9) for k in range(10))  # of the ten kinds, up to a factor
 WEIGHTS = (10.0, 3.0, 1.0, 0.0)  # the first is that of `best`
 
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0 on")
     seeds = parser.parse_args().seeds
     even = presets.preset(EVEN)
-    uneven = replace(even, title=f"digits, {RATIO:g} : 1", thinned=thinned)
+    uneven = replace(even, title=TITLE, thinned=thinned)
     run_missing(UNEVEN, uneven, jobs(["paper", *UNIFORM, *TOLD], seeds), compute)
     run_missing(EVEN, even, jobs(["paper", *UNIFORM], seeds), compute)
 

@@ -121,12 +121,14 @@ def pieces(folder: Path, devices: int) -> dict[str, np.ndarray]:
     """A short run, the Q-step and the fetching of rows."""
     (folder / "q_step.txt").write_text(q_step_program(2000, 10))
     (folder / "epoch.txt").write_text(epoch_program(devices))
-    streamed = short_run_in_microbatches(devices, stream=True)
+    streamed = events_of(inputs()[2], inputs()[0].architecture, SETTINGS, devices, stream=True)
+    in_parts = short_run_in_microbatches(devices, stream=True)
     return (
         there_and_back()
         | q_steps(devices)
         | short_run(devices)
         | {f"streamed {name}": found for name, found in streamed.items()}
+        | {f"streamed in microbatches {name}": found for name, found in in_parts.items()}
     )
 
 

@@ -205,9 +205,13 @@ def test_equals_the_definition_for_many_samples(name):
 
 
 @pytest.mark.slow
-def test_equals_the_definition_for_all_digits():
-    x = digits_embedding()
-    np.testing.assert_array_equal(clustering_and_count(x, 10)[0], dense_clustering(x, 10)[0])
+@pytest.mark.parametrize("make", [digits_embedding, lambda: mixture(3, 800, 5, 10), lambda: mixture(4, 1000, 10, 10)])
+def test_equals_the_definition_for_more_samples(make):
+    x = make()
+    labels, n_unlinked = clustering_and_count(x, 10)
+    expected, expected_unlinked = dense_clustering(x, 10)
+    np.testing.assert_array_equal(labels, expected)
+    assert n_unlinked == expected_unlinked
 
 
 @pytest.mark.slow

@@ -119,7 +119,7 @@ def test_side_by_side_is_one_after_another(digits):
     settings = [
         Settings(
             pretrain_epochs=4, warm_epochs=2, joint_epochs=2, initial="kmeans", kmeans_restarts=1, batch_size=20,
-            rounds=2, brightness=0.2, rule="exact", prior_weight=5.0, seed=seed,
+            rounds=2, affine=0.1, brightness=0.2, rule="exact", prior_weight=5.0, seed=seed,
         )
         for seed in (3, 4, 5)
     ]  # fmt: skip

@@ -77,11 +77,18 @@ def test_a_run_on_eight_devices_is_one_s(eight, one):
     assert share_in_the_same_cluster(eight["p"], one["p"]) == 1
 
 
+def test_images_that_are_streamed_to_eight_devices_train_the_same_weights(eight):
+    for name in ("pretrain losses", "warm losses", "joint losses"):
+        np.testing.assert_allclose(eight[f"streamed {name}"], eight[name], rtol=1e-5, err_msg=name)
+    np.testing.assert_array_equal(eight["streamed assignment"], eight["assignment"])
+    np.testing.assert_allclose(eight["streamed weights"], eight["weights"], rtol=0, atol=1e-5)
+
+
 def test_in_microbatches_eight_devices_to_which_images_are_streamed_give_one_s_bits(eight, one):
     """Of losses, initial assignment, weights and p; and the training is that of whole batches."""
     alone = many_devices.short_run_in_microbatches(1)
     for name, expected in alone.items():
-        np.testing.assert_array_equal(eight[f"streamed {name}"], expected, err_msg=name)
+        np.testing.assert_array_equal(eight[f"streamed in microbatches {name}"], expected, err_msg=name)
     np.testing.assert_allclose(alone["pretrain losses"], one["pretrain losses"], rtol=1e-5)  # of unchanged images
 
 

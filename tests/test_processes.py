@@ -117,7 +117,13 @@ def test_two_processes_of_two_devices_give_what_one_gives(some_digits, alone, tm
 
 @pytest.mark.slow
 def test_four_processes_that_stream_give_what_one_gives(some_digits, alone, tmp_path):
-    """In microbatches to the bit."""
+    found = ended(started([*words(some_digits, tmp_path / "run"), "--stream"], 4))
+    assert [code for code, *_ in found] == [0] * 4, found
+    check_same(outcome(tmp_path / "run"), alone)
+
+
+@pytest.mark.slow
+def test_in_microbatches_four_processes_that_stream_give_one_s_bits(some_digits, alone, tmp_path):
     how = ["--microbatches", "4"]
     assert main([*words(some_digits, tmp_path / "alone"), *how, "--quiet"]) == 0
     found = ended(started([*words(some_digits, tmp_path / "run"), *how, "--stream"], 4))

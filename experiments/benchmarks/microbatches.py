@@ -20,7 +20,7 @@ COUNTS = (1, 2, 4, 8)
 def main() -> None:
     """Measure and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--turns", type=int, default=25)
     turns = parser.parse_args().turns
     sides = {count: Ours(CASE, count) for count in COUNTS}
     times = [{count: side.epoch() for count, side in sides.items()} for _ in range(turns)]
