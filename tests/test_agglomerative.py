@@ -49,8 +49,28 @@ def dense_affinity(p, z, a, b):
     return gain if gain > 1e-15 / min(len(a), len(b)) else 0.0  # below is the rounding of the differences
 
 
-def dense_clustering(x, n_clusters, n_neighbors=20, z=0.01):
+def dense_clustering(x, n_clusters, n_neighbors=20, z=0.01, smallest=1):
     """The definition, each affinity by dense inverses: labels and the number of merges of unlinked groups."""
+    moments, n_unlinked = dense_merges(x, n_clusters, n_neighbors, z)
+    enough = [groups for groups in moments if sum(len(g) >= smallest for g in groups) >= n_clusters]
+    groups = enough[-1] if enough else moments[-1]
+    n_unlinked = n_unlinked[len(groups)]
+    if enough:
+        large = [g for g in groups if len(g) >= smallest]
+        means = np.stack([x[g].mean(axis=0) for g in large])
+        joined = [[g] for g in large]
+        for g in groups:
+            if len(g) < smallest:
+                joined[((means - x[g].mean(axis=0)) ** 2).sum(axis=1).argmin()].append(g)
+        groups = [np.concatenate(parts) for parts in joined]
+    labels = np.empty(len(x), dtype=int)
+    for label, members in enumerate(sorted(groups, key=min)):
+        labels[members] = label
+    return labels, n_unlinked
+
+
+def dense_merges(x, n_clusters, n_neighbors, z):
+    """The groups before the first merge and after each, and how many merges were of unlinked ones by their number."""
     p, nearest = dense_transitions(x, n_neighbors)
     first = dense_components(nearest)
     if len(first) < n_clusters:
@@ -65,6 +85,7 @@ def dense_clustering(x, n_clusters, n_neighbors=20, z=0.01):
 
     for name, members in enumerate(first):
         enter(name, members)
+    moments, counts = [list(groups.values())], {len(groups): 0}
     for name in range(len(first), 2 * len(first) - n_clusters):
         if affinities:
             a, b = min(affinities, key=lambda pair: (-affinities[pair], pair))
@@ -75,10 +96,9 @@ def dense_clustering(x, n_clusters, n_neighbors=20, z=0.01):
         merged = np.concatenate([groups.pop(a), groups.pop(b)])
         affinities = {pair: value for pair, value in affinities.items() if not {a, b} & set(pair)}
         enter(name, merged)
-    labels = np.empty(len(x), dtype=int)
-    for label, members in enumerate(sorted(groups.values(), key=min)):
-        labels[members] = label
-    return labels, n_unlinked
+        moments.append(list(groups.values()))
+        counts[len(groups)] = n_unlinked
+    return moments, counts
 
 
 def clustering_and_count(x, *args, **kwargs):
@@ -180,6 +200,30 @@ def hub(n=120, width=50):
 
 def digits_embedding():
     return PCA(10, random_state=0).fit_transform(load_digits().data)
+
+
+# two large groups, and around them three small ones that share no link with them
+FAR_STRAYS = np.vstack([blobs(30, n=100, centers=2, width=2), *(noise(k, n=5) + 99.0 * k for k in (31, 32, 33))])
+# samples, clusters, options, and whether the demand for large ones changes what is found
+STRAY_CASES = {
+    **{f"plane-{seed}": (mixture(seed, 120, 2, 4), 4, {"smallest": 6}, True) for seed in (1, 5)},
+    **{f"space-{seed}": (mixture(seed, 150, 3, 5), 5, {"smallest": 6}, True) for seed in (2, 5, 7)},
+    "unlinked": (FAR_STRAYS, 2, {"smallest": 30, "n_neighbors": 3}, True),
+    "as large as can be": (mixture(1, 100, 5, 4), 4, {"smallest": 18}, True),
+    "all large at the end": (mixture(0, 120, 2, 4), 4, {"smallest": 6}, False),
+    "never so many at a time": (noise(8, n=40), 10, {"smallest": 4}, False),
+}
+
+
+@pytest.mark.parametrize("name", STRAY_CASES)
+def test_equals_the_definition_where_small_groups_do_not_count(name):
+    x, n_clusters, options, changes = STRAY_CASES[name]
+    labels, n_unlinked = clustering_and_count(x, n_clusters, **options)
+    expected, expected_unlinked = dense_clustering(x, n_clusters, **options)
+    np.testing.assert_array_equal(labels, expected)
+    assert n_unlinked == expected_unlinked
+    assert changes == (clustering_and_count(x, n_clusters, **options | {"smallest": 1})[0] != labels).any()
+    assert not changes or np.bincount(labels).min() >= options["smallest"]
 
 
 LARGE_CASES = {
@@ -352,6 +396,19 @@ def test_isolated_sample_joins_its_nearest():
     assert labels[100] == labels[nearest]
 
 
+@pytest.mark.parametrize("n_strays", [2, 5])
+def test_a_few_strays_are_no_cluster(n_strays):
+    """Far from all others they are never linked, and would leave two of the kinds merged."""
+    kinds, truth = make_blobs(240, 4, centers=4, cluster_std=0.5, random_state=1)
+    x = np.vstack([kinds, kinds[0] + 40.0 + 0.1 * np.arange(n_strays)[:, None]])
+    plain, found = (clustering_and_count(x, 4, smallest=smallest)[0] for smallest in (1, n_strays + 1))
+    assert np.bincount(plain).min() == n_strays
+    np.testing.assert_array_equal(found[:240], renamed(truth))
+    means = np.stack([kinds[truth == k].mean(axis=0) for k in range(4)])
+    nearest = ((means - x[240:].mean(axis=0)) ** 2).sum(axis=1).argmin()
+    np.testing.assert_array_equal(found[240:], found[:240][truth == nearest][0])
+
+
 def test_unlinked_groups_merge_by_nearest_means_and_warn_once():
     x = far_blobs([0.0, 1.0, 10.0, 30.0])
     with pytest.warns(UserWarning, match=r"^2 of the merges .* n_clusters = 2 .* n_neighbors than 20") as caught:
@@ -440,6 +497,9 @@ def with_value(value):
         (ValueError, "z is nan, but must lie strictly between 0 and 1", (X, 3, 20, np.nan)),
         (TypeError, "z is '0.1', but must be a number", (X, 3, 20, "0.1")),
         (TypeError, "z is None, but must be a number", (X, 3, 20, None)),
+        (ValueError, "smallest is 0, .* from 1 to the mean size of 3 clusters of 30", (X, 3, 20, 0.01, 0)),
+        (ValueError, "smallest is 11, .* from 1 to the mean size of 3 clusters of 30", (X, 3, 20, 0.01, 11)),
+        (TypeError, "smallest is 2.0, but must be an integer", (X, 3, 20, 0.01, 2.0)),
         (ValueError, "same values for every sample and its neighbours", (np.full((30, 2), 0.1), 3)),
     ],
 )

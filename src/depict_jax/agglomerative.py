@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from sklearn.metrics import pairwise_distances_argmin
 from sklearn.neighbors import NearestNeighbors
 
 Floats = NDArray[np.float64]
@@ -36,7 +37,7 @@ _FEW = 256
 
 
 def path_integral_clustering(
-    features: Any, n_clusters: int, n_neighbors: int = 20, z: float = 0.01
+    features: Any, n_clusters: int, n_neighbors: int = 20, z: float = 0.01, smallest: int = 1
 ) -> NDArray[np.int32]:
     """Merge groups of samples by path-integral affinity until `n_clusters` remain (Zhang et al., AC-PIC).
 
@@ -54,11 +55,17 @@ def path_integral_clustering(
     are nearest merge instead. Among equal affinities or distances the groups' age decides, so the result is
     deterministic.
 
+    A few strays, a pair of odd images for one, may stay a group of their own to the end, and cost a merge of two
+    clusters each. With `smallest` they do not count: if fewer than `n_clusters` of the last groups are so large, those
+    of the last moment are taken at which as many were, and every smaller group of that moment joins, whole, the one of
+    them whose mean is nearest. If there was no such moment, nothing changes.
+
     Args:
         features: (N, D) real numbers, N >= 2, D >= 1: anything `np.asarray` takes. Computed in float64.
         n_clusters: K, the number of groups to return, 1 <= K <= N.
         n_neighbors: neighbours of each sample in the graph, at least 1.
         z: weight of each further step of a path, 0 < z < 1. The cost grows as 1 / (1 - z).
+        smallest: samples that a group must have to count as a cluster, from 1, the method as published, to N / K.
 
     Returns:
         (N,) int32 labels 0..K-1, none of them empty, numbered by first appearance: `labels[0]` is 0.
@@ -84,6 +91,12 @@ def path_integral_clustering(
         raise TypeError(f"z is {z!r}, but must be a number between 0 and 1: the usual choice is 0.01.")
     if not 0.0 < z < 1.0:
         raise ValueError(f"z is {z}, but must lie strictly between 0 and 1: the usual choice is 0.01.")
+    smallest = _checked_integer("smallest", smallest)
+    if not 1 <= smallest <= n_samples / n_clusters:
+        raise ValueError(
+            f"smallest is {smallest}, but must be from 1 to the mean size of {n_clusters} clusters of {n_samples} "
+            "samples: choose a fraction of that mean, or 1 to let every group count."
+        )
     if n_clusters == n_samples:  # needs no distances, so here even identical samples will do
         return np.arange(n_samples, dtype=np.int32)
 
@@ -92,7 +105,7 @@ def path_integral_clustering(
     if first_groups.max() + 1 < n_clusters:
         first_groups = np.arange(n_samples)
     groups = _Groups(_transition_graph(neighbors, distances), first_groups, float(z))
-    n_unlinked = _merge_until(groups, x, n_clusters)
+    group, n_unlinked = _merge_until(groups, x, n_clusters, smallest)
     if n_unlinked:
         warnings.warn(
             f"{n_unlinked} of the merges joined the groups of the nearest means, because no linked pair was left while "
@@ -100,7 +113,7 @@ def path_integral_clustering(
             UserWarning,
             stacklevel=2,
         )
-    return _by_first_appearance(groups.group)
+    return _by_first_appearance(group)
 
 
 def _checked_features(features: Any) -> Floats:
@@ -538,25 +551,45 @@ class _NearestMeans:
         self._distance[row] = distances[self._nearest[row]]
 
 
-def _merge_until(groups: _Groups, x: Floats, n_clusters: int) -> int:
-    """Merge groups until `n_clusters` remain; returns how many of the merges were of unlinked groups."""
+def _merge_until(groups: _Groups, x: Floats, n_clusters: int, smallest: int) -> tuple[Ints, int]:
+    """Merge groups until `n_clusters` count; the group of each sample, and how many merges were of unlinked groups."""
     linked = _LinkedPairs(groups)
     linked.add(*groups.first_bounds())
     means: _NearestMeans | None = None
     n_unlinked = 0
+    n_large = sum(len(groups.members[c]) >= smallest for c in groups.alive)
+    enough: tuple[Ints, int] | None = None  # what is returned, of the last moment before too few groups were large
     while len(groups.alive) > n_clusters:
         pair = linked.pop()
+        is_linked = pair is not None
         if pair is None:
             means = means or _NearestMeans(groups, x)
             pair = means.pair()
-            n_unlinked += 1
         a, b = pair
+        sizes = len(groups.members[a]), len(groups.members[b])
+        if n_large == n_clusters and min(sizes) >= smallest:
+            enough = groups.group.copy(), n_unlinked
+        n_large += (sum(sizes) >= smallest) - sum(size >= smallest for size in sizes)
+        n_unlinked += not is_linked
         c = groups.merge(a, b)
         linked.forget(a, b)
         linked.add(*groups.bounds(c))
         if means:
             means.merge(a, b, c, x[groups.members[c]].mean(axis=0))
-    return n_unlinked
+    if n_large == n_clusters or enough is None:
+        return groups.group, n_unlinked
+    group, n_unlinked = enough
+    return _small_to_nearest(group, x, smallest), n_unlinked
+
+
+def _small_to_nearest(group: Ints, x: Floats, smallest: int) -> Ints:
+    """Every group of fewer than `smallest` samples joined to the larger one whose mean is nearest."""
+    _, which, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    means = np.stack([_sum_by(which, column, len(sizes)) for column in x.T], axis=1) / sizes[:, None]
+    small, large = np.flatnonzero(sizes < smallest), np.flatnonzero(sizes >= smallest)
+    home = np.arange(len(sizes))
+    home[small] = large[pairwise_distances_argmin(means[small], means[large])]
+    return home[which]
 
 
 def _by_first_appearance(group: Ints) -> NDArray[np.int32]:
