@@ -62,6 +62,11 @@ ROWS = {
     "umap-gmm": Row("UMAP + Gaussian mixture", "pixels", {"n_neighbors": 30, "min_dist": 0.0, "n_components": 2}),
     "kmeans-features": Row("k-means on our autoencoder's features", "features", {"initial": "kmeans"}),
     "acpic-features": Row("AC-PIC on our autoencoder's features", "features", {"initial": "acpic"}),
+    "acpic-no-strays-features": Row(
+        "AC-PIC without strays on our autoencoder's features",
+        "features",
+        {"initial": "acpic", "smallest_cluster": settings_of("best", "acpic", 0).smallest_cluster},
+    ),
     "clustpy-dec": Row("DEC (ClustPy)", "clustpy", {}),
     "clustpy-idec": Row("IDEC (ClustPy)", "clustpy", {}),
     "clustpy-dcn": Row("DCN (ClustPy)", "clustpy", {}),

@@ -38,7 +38,8 @@ READ_BY = {
         "hidden_weight",
         "stop_gradient",
     ),
-    "initial": ("initial", "kmeans_restarts", "prior"),  # clusters are numbered as the prior's shares are
+    # the prior: clusters are numbered as its shares are, and count if they have a part of the smallest
+    "initial": ("initial", "smallest_cluster", "kmeans_restarts", "prior"),
     "warm": ("warm_epochs", "warm_learning_rate", "warm_patience", "clustering_weight", "affine", "brightness"),
     "joint": ("joint_epochs", "joint_learning_rate", "rule", "prior_weight", "sharpness", "rounds"),
 }

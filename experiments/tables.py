@@ -38,7 +38,8 @@ normalised by the arithmetic mean of the entropies. Times are wall times on a sh
   augmentation.
 - `best`: what `depict-jax fit` does by default: random changes of the noisy pathway's images, affine and of brightness,
   as far as the images allow; the exact Q-step with sharpness 2 and prior weight 10; AC-PIC as the initial assignment of
-  every data set; three rounds of initial assignment, warm start and joint training.
+  every data set, where groups of less than a tenth of N / K images do not count; three rounds of initial assignment,
+  warm start and joint training.
 """
 
 

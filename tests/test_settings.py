@@ -18,6 +18,7 @@ REFUSED = [
     *((name, None) for name in (*COUNTS, "seed")),
     ("seed", 2**32),
     *(("final_learning_rate", value) for value in (0.0, -0.1, 1.5, NAN)),
+    *(("smallest_cluster", value) for value in (-0.1, 1.0, NAN)),
     *(("dropout", value) for value in (-0.1, 1.0, NAN)),
     *(("hidden_weight", value) for value in (-0.1, INF, NAN)),
     *(("affine", value) for value in (-0.1, 0.6, NAN)),
@@ -57,6 +58,7 @@ def test_refuses_rules_and_priors(fields, message):
 
 def test_takes_the_ends_of_the_ranges():
     Settings(final_learning_rate=1.0, dropout=0.0, hidden_weight=0.0, seed=2**32 - 1, batch_size=np.int64(1))
+    Settings(smallest_cluster=0.0)
     Settings(pretrain_epochs=0, warm_epochs=0, joint_epochs=0)
     Settings(rule="exact", prior_weight=INF, sharpness=2.0, prior=(1, 2, 3))
 
@@ -78,8 +80,9 @@ def test_paper_is_the_released_code():
     assert (paper.hidden_weight, paper.clustering_weight, paper.stop_gradient) == (0.1, 1.0, False)
 
 
-def test_best_adds_changes_of_the_images_rounds_and_a_q_step_that_keeps_clusters_alive():
+def test_best_adds_changes_of_the_images_rounds_a_start_without_strays_and_a_q_step_that_keeps_clusters_alive():
     best = preset("best")
+    assert best.smallest_cluster == 0.1 and Settings().smallest_cluster == 0
     assert best.brightness is None
     assert (best.affine, best.rounds, best.rule, best.q_step) == (None, 3, "exact", (10.0, 2.0))
 

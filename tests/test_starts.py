@@ -5,7 +5,7 @@ import pytest
 
 from depict_jax import starts
 from depict_jax.settings import Settings
-from depict_jax.starts import divergence, named_by_size, next_start
+from depict_jax.starts import divergence, initial_assignment, named_by_size, next_start
 
 N = 60
 TRUTH = np.arange(N) % 3
@@ -25,6 +25,33 @@ def partition(assignment: np.ndarray) -> set[frozenset[int]]:
 
 
 MERGED = np.where(TRUTH == 2, np.where(np.arange(N) < 6, 2, 1), TRUTH)  # two kinds in one cluster, the rest a rag
+
+
+WITH_STRAYS = np.repeat([0, 1, 2, 3], (50, 50, 50, 4))
+STRAYS = np.arange(150, 154)
+
+
+def embeddings_with_strays() -> np.ndarray:
+    centres = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [2, 2, 2]])
+    return centres[WITH_STRAYS] + 0.2 * np.random.default_rng(0).normal(size=(154, 3))
+
+
+def test_strays_are_a_cluster_only_if_so_few_are_expected_of_the_rarest_kind():
+    for prior in (None, (1, 1, 1), (3, 4, 2)):
+        found = initial_assignment(embeddings_with_strays(), 3, Settings(smallest_cluster=0.3, prior=prior))
+        assert partition(found[:150]) == partition(WITH_STRAYS[:150])
+    for settings in (Settings(), Settings(smallest_cluster=0.3, prior=(9, 10, 1))):
+        assert frozenset(STRAYS) in partition(initial_assignment(embeddings_with_strays(), 3, settings))
+
+
+def test_strays_tell_a_later_assignment_from_a_better_one():
+    """Not counted, they would leave sizes nearer to the prior than this start's, of clusters that are as good."""
+    settings = Settings(smallest_cluster=0.3)
+    start, uniform = np.where(np.arange(154) < 60, 0, np.minimum(WITH_STRAYS, 2)), np.full(3, 1 / 3)
+    without = initial_assignment(embeddings_with_strays(), 3, settings)
+    assert divergence(without, uniform) < divergence(start, uniform)
+    found = next_start(embeddings_with_strays(), predictions(np.roll(start, 1)), start, settings)
+    np.testing.assert_array_equal(found, np.roll(start, 1))
 
 
 @pytest.mark.parametrize("initial", ["acpic", "kmeans"])

@@ -52,6 +52,8 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         devices: how many of this machine's devices share the images and each batch; None for all. The result is the
             same but for the order of additions; with `microbatches` to the bit.
         initial: see `depict_jax.settings.Settings`, as for all the following; the defaults are the preset `best`.
+        smallest_cluster: for initial="acpic": groups of fewer images than this share of what is expected of a cluster
+            are strays, which join the nearest; 0 counts every group.
         rule: the Q-step, "squared", "closed_form" or "exact".
         prior: u over clusters, K positive numbers; None is uniform.
         prior_weight: rho, for rule="exact"; None for 10.
@@ -101,6 +103,7 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         image_shape: tuple[int, ...] | None = None,
         devices: int | None = None,
         initial: Initial = _default.initial,
+        smallest_cluster: float = _default.smallest_cluster,
         rule: Rule = _default.rule,
         prior: Any = _default.prior,
         prior_weight: float | None = _default.prior_weight,
@@ -132,6 +135,7 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         self.image_shape = image_shape
         self.devices = devices
         self.initial = initial
+        self.smallest_cluster = smallest_cluster
         self.rule = rule
         self.prior = prior
         self.prior_weight = prior_weight

@@ -55,6 +55,10 @@ class Settings:
 
     initial: Initial = "acpic"
     """Initial assignment of the embeddings: AC-PIC or k-means."""
+    smallest_cluster: float = 0.0
+    """With --initial acpic, in the first round: a group of fewer images than this share of what the rarest kind is \
+expected to have, N / K where no prior is given, is not a cluster but strays, which join the nearest; 0, as published, \
+counts every group."""
     rule: Rule = "squared"
     """Q-step: "squared" is the released code's, "closed_form" the paper's, "exact" the solution that it comes near."""
     prior: Annotated[tuple[float, ...] | None, _prior_words] = None
@@ -161,6 +165,8 @@ size; 0 for none, None for as far as the images allow, at most 0.15."""
                 raise ValueError(f"{name} is {getattr(self, name)}: expected a positive number")
         if not 0 < self.final_learning_rate <= 1:
             raise ValueError(f"final_learning_rate is {self.final_learning_rate}: expected more than 0, at most 1")
+        if not 0 <= self.smallest_cluster < 1:
+            raise ValueError(f"smallest_cluster is {self.smallest_cluster}: expected at least 0 and below 1")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}: expected at least 0 and below 1")
         if self.affine is not None and not 0 <= self.affine <= 0.5:
@@ -210,7 +216,7 @@ _INTEGERS = {
 
 # Beyond the paper: corruption that images of one cluster differ by, targets that are sharp and keep clusters alive, and
 # better starts: AC-PIC on embeddings that tell clusters apart finds what it could not find on the autoencoder's.
-_BEST = Settings(affine=None, brightness=None, rule="exact", joint_learning_rate=2e-3, rounds=3)
+_BEST = Settings(smallest_cluster=0.1, affine=None, brightness=None, rule="exact", joint_learning_rate=2e-3, rounds=3)
 # The released code: Adam 1e-4 throughout, thousands of epochs with early stopping, 40 restarts.
 _PAPER = Settings(
     pretrain_epochs=4000,

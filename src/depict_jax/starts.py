@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.special import rel_entr
@@ -28,13 +29,19 @@ def initial_assignment(embeddings: np.ndarray, n_clusters: int, settings: Settin
         )
     if settings.initial == "acpic":
         try:
-            return path_integral_clustering(embeddings, n_clusters)
+            return _acpic(embeddings, n_clusters, settings)
         except ValueError:  # images so often repeated that all neighbours of each are itself: then each counts once
             distinct, which = np.unique(embeddings, axis=0, return_inverse=True)
             if not n_clusters <= len(distinct) < len(embeddings):
                 raise
-            return path_integral_clustering(distinct, n_clusters)[which]
+            return _acpic(distinct, n_clusters, settings)[which]
     return kmeans(embeddings, n_clusters, settings)
+
+
+def _acpic(embeddings: np.ndarray, n_clusters: int, settings: Settings) -> np.ndarray:
+    of_the_rarest = np.asarray(checked_prior(settings.prior, n_clusters)).min() * len(embeddings)
+    smallest = max(1, int(settings.smallest_cluster * of_the_rarest))
+    return path_integral_clustering(embeddings, n_clusters, smallest=smallest)
 
 
 def kmeans(embeddings: np.ndarray, n_clusters: int, settings: Settings) -> np.ndarray:
@@ -56,7 +63,8 @@ def next_start(embeddings: np.ndarray, p: np.ndarray, start: np.ndarray, setting
     The initial assignment of the embeddings that the round before has trained, if the sizes of its clusters are nearer
     to the prior than those of that round's start: then it has parted what was merged. Otherwise the clusters that are
     there: embeddings in tight, far-apart groups may have a few strays for a group of their own, for which AC-PIC then
-    merges two others.
+    merges two others. So here strays count, whatever the settings say: without them the new sizes would hardly ever be
+    further from the prior, even where the clusters that are there are better.
 
     Args:
         embeddings: (N, D), clean.
@@ -68,7 +76,7 @@ def next_start(embeddings: np.ndarray, p: np.ndarray, start: np.ndarray, setting
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of merges that are far-fetched: such an assignment is not taken
         try:
-            found = initial_assignment(embeddings, n_clusters, settings)
+            found = initial_assignment(embeddings, n_clusters, replace(settings, smallest_cluster=0.0))
         except ValueError:  # embeddings of a cluster have become one and the same
             return p.argmax(axis=1).astype(np.int32)
     u = np.asarray(checked_prior(settings.prior, n_clusters))
