@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 from collections.abc import Callable
@@ -140,6 +141,7 @@ def stage_hash(name: str, images: Images, architecture: Architecture, settings: 
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+@functools.cache
 def source_hash() -> str:
     """Of the modules that training runs through, their comments and docstrings left out."""
     digest = hashlib.sha256()

@@ -2,14 +2,16 @@
 
 import html
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from depict_jax.data import Images, load
+from depict_jax.epochs import steps_per_epoch
 from depict_jax.settings import Settings
 from depict_jax.stages import EpochEnd, check_job, run
-from experiments import claims, presets, results, running_time, store, tables
+from experiments import claims, imbalance, presets, results, running_time, store, tables
 from experiments.benchmarks import record
 from experiments.jobs import Found, Job, Unavailable, run_missing
 from experiments.presets import Preset
@@ -213,6 +215,28 @@ def test_results_are_complete():
         assert "final" in one["scores"] and "final" in one["seconds"]
         assert list(one["seconds"].values()) == sorted(one["seconds"].values())
         assert {"commit", "date", "device", "versions", "content_hash", "settings"} <= one["provenance"].keys()
+
+
+def test_results_are_of_what_their_variant_is_now():
+    """Else a change of a variant would leave results of the former one among those of the new."""
+    for one in results.read_all():
+        variant, cells = one["variant"], {**imbalance.UNIFORM, **imbalance.TOLD}
+        if one["method"] != "depict" or variant.removesuffix(BFLOAT16) not in {*VARIANTS, *cells}:
+            continue
+        initial = presets.preset(one["dataset"].removesuffix("-uneven")).initial
+        base = variant if variant.endswith(BFLOAT16) else variant.partition("+")[0]
+        expected = replace(settings_of(base, initial, one["seed"]), **cells.get(variant, {}))
+        said = one["provenance"]["settings"]
+        found = Settings(**{**said, "prior": said["prior"] and tuple(said["prior"])})
+        assert _spelt_out(found, one) == _spelt_out(expected, one), (one["dataset"], variant, one["seed"])
+
+
+def _spelt_out(settings: Settings, one: dict[str, Any]) -> Settings:
+    """With the numbers that are those of the images, or the rule's, where they are left out."""
+    n, size = one["provenance"]["n_images"], settings.batch_size
+    epochs = settings.stage_epochs(steps_per_epoch(n - max(1, n // 10), size), steps_per_epoch(n, size))
+    names = ("pretrain_epochs", "warm_epochs", "joint_epochs", "prior_weight", "sharpness")
+    return replace(settings, **dict(zip(names, (*epochs, *settings.q_step), strict=True)))
 
 
 def test_comments_and_docstrings_leave_what_is_kept_valid():

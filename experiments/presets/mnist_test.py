@@ -4,7 +4,6 @@ make experiment-mnist-test    # python -m experiments.run mnist-test
 
 Reached, as `make tables` found it: means over the seeds, minutes of one, how many they were.
     paper: ACC 0.954, NMI 0.899, 9.1 min (1)
-    best: ACC 0.978, NMI 0.944, 9.9 min (2)
 """
 
 from experiments.presets import Preset
