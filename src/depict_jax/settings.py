@@ -215,7 +215,8 @@ _INTEGERS = {
 }
 
 # Beyond the paper: corruption that images of one cluster differ by, targets that are sharp and keep clusters alive, and
-# better starts: AC-PIC on embeddings that tell clusters apart finds what it could not find on the autoencoder's.
+# better starts: a few strays are no cluster, and AC-PIC on embeddings that tell clusters apart finds what it could not
+# find on the autoencoder's.
 _BEST = Settings(smallest_cluster=0.1, affine=None, brightness=None, rule="exact", joint_learning_rate=2e-3, rounds=3)
 # The released code: Adam 1e-4 throughout, thousands of epochs with early stopping, 40 restarts.
 _PAPER = Settings(
