@@ -52,8 +52,8 @@ class DEPICT(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Ba
         devices: how many of this machine's devices share the images and each batch; None for all. The result is the
             same but for the order of additions; with `microbatches` to the bit.
         initial: see `depict_jax.settings.Settings`, as for all the following; the defaults are the preset `best`.
-        smallest_cluster: for initial="acpic": groups of fewer images than this share of what is expected of a cluster
-            are strays, which join the nearest; 0 counts every group.
+        smallest_cluster: for initial="acpic", in the first round: groups of fewer images than this share of what is
+            expected of the rarest kind are strays, which join the nearest; 0 counts every group.
         rule: the Q-step, "squared", "closed_form" or "exact".
         prior: u over clusters, K positive numbers; None is uniform.
         prior_weight: rho, for rule="exact"; None for 10.
