@@ -1,0 +1,101 @@
+"""What a result hangs on: the variants `paper` and `best` with one factor of theirs at another value.
+
+python -m experiments.factors digits usps --seeds 3
+
+Everything but what a cell names is its variant's, and cells share the stages that they have in common. A variant whose
+factor has that value already stands for the cell, and is not run twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from depict_jax.data import Images
+from depict_jax.epochs import steps_per_epoch
+from depict_jax.settings import Initial, Settings
+from depict_jax.stages import check_job
+from experiments import presets
+from experiments.jobs import Found, Job, Watch, run_missing
+from experiments.presets import Preset
+from experiments.run import depict
+from experiments.variants import VARIANTS, settings_of
+
+DATASETS = ("usps", "cmu-pie", "digits")
+SEEDS = 3
+
+Change = Callable[[Settings, int], Settings]  # of a variant's settings, for so many images
+
+
+def _set(**values: Any) -> Change:
+    return lambda settings, n_images: replace(settings, **values)
+
+
+def _pretrained(share: float) -> Change:
+    """Pretraining of so many times the variant's epochs."""
+
+    def change(settings: Settings, n_images: int) -> Settings:
+        steps = steps_per_epoch(n_images - max(1, n_images // 10), settings.batch_size)
+        return replace(settings, pretrain_epochs=math.ceil(share * settings.stage_epochs(steps, 1)[0]))
+
+    return change
+
+
+# The values of each factor: those of the two variants, and what else is worth a try.
+FACTORS: dict[str, dict[str, Change]] = {
+    "pretraining": {"a third": _pretrained(1 / 3), "as it is": _set(), "three times": _pretrained(3)},
+    "start": {"k-means": _set(initial="kmeans"), "AC-PIC": _set(initial="acpic")},
+    "affine changes": {"none": _set(affine=0.0), "as allowed": _set(affine=None)},
+    "brightness": {"none": _set(brightness=0.0), "as allowed": _set(brightness=None)},
+    "Q-step": {"squared": _set(rule="squared"), "exact": _set(rule="exact")},
+    "joint rate": {"0.001": _set(joint_learning_rate=1e-3), "0.002": _set(joint_learning_rate=2e-3)},
+    "rounds": {"1": _set(rounds=1), "3": _set(rounds=3)},
+}
+CHANGES = {
+    f"{factor}-{value}".replace(" ", "-"): of for factor, values in FACTORS.items() for value, of in values.items()
+}
+
+
+def main() -> None:
+    """Run the cells that have no result yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", choices=presets.NAMES, nargs="*", default=list(DATASETS))
+    parser.add_argument("--factors", choices=FACTORS, nargs="+", default=list(FACTORS))
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0 on")
+    arguments = parser.parse_args()
+    for name in arguments.dataset:
+        preset = presets.preset(name)
+        run_missing(name, preset, jobs(arguments.factors, preset.initial, arguments.seeds), compute)
+
+
+def jobs(factors: list[str], initial: Initial, seeds: int) -> list[Job]:
+    """Seed by seed; the variants themselves first."""
+    cells = [*VARIANTS, *(cell(v, f, value, initial) for f in factors for value in FACTORS[f] for v in VARIANTS)]
+    return [Job("depict", variant, seed) for seed in range(seeds) for variant in dict.fromkeys(cells)]
+
+
+def cell(variant: str, factor: str, value: str, initial: Initial) -> str:
+    """What the results of a variant with a factor at this value are called; the variant, where it has it already."""
+    settings = settings_of(variant, initial, seed=0)
+    is_own = FACTORS[factor][value](settings, 1_000) == settings  # whatever the number of images
+    return variant if is_own else f"{variant}+{factor}-{value}".replace(" ", "-")
+
+
+def settings_in(name: str, initial: Initial, seed: int, n_images: int) -> Settings:
+    """The hyperparameters of the cell called `name`, or of a variant, for so many images."""
+    variant, _, changed = name.partition("+")
+    settings = settings_of(variant, initial, seed)
+    return CHANGES[changed](settings, n_images) if changed else settings
+
+
+def compute(job: Job, preset: Preset, images: Images, watch: Watch) -> Found:
+    """One cell, one seed."""
+    settings = settings_in(job.variant, preset.initial, job.seed, len(images.pixels))
+    return depict(images, check_job(images.pixels, preset.clusters, settings), settings, watch)
+
+
+if __name__ == "__main__":
+    main()
