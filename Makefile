@@ -105,7 +105,7 @@ bench-peers-full: $(READY) .venv-clustpy/.ready
 
 DATASETS := mnist-full mnist-test usps cmu-pie digits frgc ytf
 EXPERIMENTS := $(addprefix experiment-,$(DATASETS))
-TABLES := $(addprefix table-,clustering rows approaches q-steps imbalance precision semi-supervised)
+TABLES := $(addprefix table-,clustering rows factors approaches q-steps imbalance precision semi-supervised)
 .PHONY: $(EXPERIMENTS) experiment-NAME $(TABLES) table-NAME table-quick tables setup-rows
 table-quick: $(READY)  ## five minutes: a real table of digits and of 2,000 images of MNIST-test, into runs/table-quick
 	$(BIN)/python -m experiments.quick
@@ -117,11 +117,12 @@ $(EXPERIMENTS): experiment-%: $(READY)
 	$(BIN)/python -m experiments.run $* $(ARGS)
 	$(BIN)/python -m experiments.tables
 
-table-NAME:  ## long: what one table of experiments/RESULTS.md lacks (clustering, rows, approaches, q-steps, imbalance, precision, semi-supervised); ARGS="--seeds 1"; resumes
+table-NAME:  ## long: what one table of experiments/RESULTS.md lacks (clustering, rows, factors, approaches, q-steps, imbalance, precision, semi-supervised); ARGS="--seeds 1"; resumes
 	@echo "name a table: make $(firstword $(TABLES))"; exit 2
 
 table-clustering: COMMAND = run $(DATASETS)
 table-rows: COMMAND = rows $(DATASETS)
+table-factors: COMMAND = factors
 table-approaches: COMMAND = approaches --cells approaches
 table-q-steps: COMMAND = approaches --cells q-steps
 table-imbalance: COMMAND = imbalance

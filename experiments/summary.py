@@ -38,7 +38,7 @@ def chosen(runs: Iterable[Result]) -> Result:
 
 def spread(numbers: Sequence[float], digits: int = 3) -> str:
     """Mean ± standard deviation; the value alone where there is one."""
-    mean = f"{statistics.mean(numbers):.{digits}f}"
+    mean = f"{statistics.mean(numbers):z.{digits}f}"  # no minus before what rounds to zero
     return mean if len(numbers) == 1 else f"{mean} ± {statistics.stdev(numbers):.{digits}f}"
 
 

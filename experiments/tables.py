@@ -80,6 +80,7 @@ def page(found: Sequence[Result]) -> str:
         clustering(found),
         ["## After each stage", "", "Mean ACC; after pretraining by k-means on the embeddings.", "", *by_stage(found)],
         beside(found),
+        ablation_tables.one_factor(found),
         ablation_tables.approaches(found),
         ablation_tables.q_steps(found),
         ablation_tables.uneven(found),

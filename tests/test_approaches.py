@@ -1,7 +1,7 @@
-"""Rows beside ours, cells of the ablation and training with a few labels, on a few real digits."""
+"""Rows beside ours, cells of the ablations and training with a few labels, on a few real digits."""
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from depict_jax.data import Images, load
 from depict_jax.metrics import clustering_accuracy
 from depict_jax.runner import answer_after
 from depict_jax.stages import check_job
-from experiments import approaches, rows, semi_supervised, store
+from experiments import approaches, factors, rows, semi_supervised, store
 from experiments.approaches import APPROACHES, Approach
 from experiments.jobs import Job, Unavailable
 from experiments.presets import Preset
@@ -152,6 +152,26 @@ def test_q_step_cells_change_the_joint_stage_alone(images, short):
 
     found = approaches.compute(Job("depict", approaches.exact(2, np.inf), 0), PRESET, images, watch)
     assert found.provenance["settings"]["prior_weight"] == "inf"
+
+
+@pytest.mark.parametrize("initial", ["kmeans", "acpic"])
+def test_a_cell_changes_one_factor_of_its_variant_to_a_value_that_this_has_not(initial):
+    jobs = factors.jobs(list(factors.FACTORS), initial, 1)
+    assert [job.variant for job in jobs[:2]] == ["paper", "best"] and len(set(jobs)) == 2 + 2 * (
+        len(factors.FACTORS) + 1
+    )
+    for _, name, _ in jobs[2:]:
+        variant = asdict(settings_of(name.partition("+")[0], initial, 3))
+        cell = asdict(factors.settings_in(name, initial, 3, 1_797))
+        assert len([key for key in cell if cell[key] != variant[key]]) == 1, name
+
+
+def test_pretraining_is_so_many_times_as_long():
+    epochs = [
+        factors.settings_in(f"best+pretraining-{of}", "acpic", 0, 1_797).pretrain_epochs
+        for of in ("a-third", "three-times")
+    ]
+    assert epochs == [99, 885]  # of 295, which are 5,000 steps on nine tenths of the images
 
 
 def test_labels_are_drawn_class_by_class():

@@ -11,7 +11,7 @@ from depict_jax.data import Images, load
 from depict_jax.epochs import steps_per_epoch
 from depict_jax.settings import Settings
 from depict_jax.stages import EpochEnd, check_job, run
-from experiments import claims, imbalance, presets, results, running_time, store, tables
+from experiments import claims, factors, imbalance, presets, results, running_time, store, tables
 from experiments.benchmarks import record
 from experiments.jobs import Found, Job, Unavailable, run_missing
 from experiments.presets import Preset
@@ -221,11 +221,15 @@ def test_results_are_of_what_their_variant_is_now():
     """Else a change of a variant would leave results of the former one among those of the new."""
     for one in results.read_all():
         variant, cells = one["variant"], {**imbalance.UNIFORM, **imbalance.TOLD}
-        if one["method"] != "depict" or variant.removesuffix(BFLOAT16) not in {*VARIANTS, *cells}:
-            continue
         initial = presets.preset(one["dataset"].removesuffix("-uneven")).initial
-        base = variant if variant.endswith(BFLOAT16) else variant.partition("+")[0]
-        expected = replace(settings_of(base, initial, one["seed"]), **cells.get(variant, {}))
+        base, _, changed = variant.partition("+")
+        if one["method"] != "depict" or base not in VARIANTS:
+            continue
+        if changed in factors.CHANGES:
+            expected = factors.settings_in(variant, initial, one["seed"], one["provenance"]["n_images"])
+        else:
+            base = variant if variant.endswith(BFLOAT16) else base
+            expected = replace(settings_of(base, initial, one["seed"]), **cells.get(variant, {}))
         said = one["provenance"]["settings"]
         found = Settings(**{**said, "prior": said["prior"] and tuple(said["prior"])})
         assert _spelt_out(found, one) == _spelt_out(expected, one), (one["dataset"], variant, one["seed"])

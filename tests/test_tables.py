@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments import ablation_tables, approaches, claims, imbalance, presets, quick, running_time, tables
+from experiments import ablation_tables, approaches, claims, factors, imbalance, presets, quick, running_time, tables
 from experiments.jobs import Found
 from experiments.semi_supervised import METHOD, name
 from experiments.summary import spread
@@ -98,6 +98,21 @@ def test_every_cell_of_the_ablation_lands_in_its_own_place():
     shown = [cell.split("/")[0].strip() for row in grid for cell in row.split("|")[2:-1]]
     assert shown == [f"{n / 100:.3f}" for n in range(1, 16)]
     assert any("0.250, 0.750" in line for line in lines)
+
+
+def test_a_factor_s_values_stand_beside_the_variants_whose_own_they_are():
+    found = made_up("usps", "depict", "paper", [0.9, 0.8]) + made_up("usps", "depict", "best", [0.9])
+    assert ablation_tables.one_factor(found) == []
+    found += made_up("usps", "depict", "paper+rounds-3", [0.95, 0.75]) + made_up(
+        "usps", "depict", "best+rounds-1", [0.7]
+    )
+    lines = ablation_tables.one_factor(found)
+    assert [line for line in lines if line.startswith("| rounds")] == [
+        "| rounds | 1 | 0.850 ± 0.071 / 0.750 (2) | its own | 0.700 / 0.600 (1) | -0.200 |",
+        "| rounds | 3 | 0.850 ± 0.141 / 0.750 (2) | 0.000 ± 0.071 | 0.900 / 0.800 (1) | its own |",
+    ]
+    assert sum(line.count("its own") for line in lines) == 2 * len(factors.FACTORS)
+    assert "| Q-step | exact | – | – | 0.900 / 0.800 (1) | its own |" in lines
 
 
 def test_the_ablation_of_the_paper_alone_is_no_ablation():
