@@ -213,7 +213,7 @@ def labels(found: Sequence[Result]) -> list[str]:
                     reported = NONE
                     if dataset == "mnist-full" and count in published.SEMI_SUPERVISED:
                         reported = "*{:.2f} ± {:.2f}*".format(*published.SEMI_SUPERVISED[count])
-                    rows.append([title, variant, str(count), str(len(runs)), *errors.values(), reported])
+                    rows.append([title, variant, f"{count:,}", str(len(runs)), *errors.values(), reported])
     if not rows:
         return []
     head = ["data set", "variant", "labels", "choices", "unsupervised", "with labels", "published"]

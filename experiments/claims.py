@@ -168,7 +168,7 @@ def few_labels(found: Sequence[Result]) -> list[str]:
             if runs := runs_of(found, "mnist-full", METHOD, name(variant, count)):
                 ours = sum(run["error_percent"]["final"] for run in runs) / len(runs)
                 said.append(
-                    f"{count} labels, begun from `{variant}`: {ours:.2f} % ({len(runs)}), published {error:.2f} ± "
+                    f"{count:,} labels, begun from `{variant}`: {ours:.2f} % ({len(runs)}), published {error:.2f} ± "
                     f"{deviation:.2f} %: {'reached' if ours <= error + deviation else 'not reached'}."
                 )
     return said
