@@ -8,7 +8,7 @@ import pytest
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.decomposition import PCA
 
-from depict_jax import agglomerative
+from depict_jax import agglomerative, path_integrals
 from depict_jax.agglomerative import path_integral_clustering
 
 
@@ -261,7 +261,7 @@ def test_equals_the_definition_for_two_thousand_samples(seed, width, centers):
 def test_paths_left_out_change_no_label(monkeypatch, name):
     x, n_clusters, options = CASES[name]
     expected = clustering_and_count(x, n_clusters, **options)
-    monkeypatch.setattr(agglomerative, "_FEW", 0)
+    monkeypatch.setattr(path_integrals, "_FEW", 0)
     labels, n_unlinked = clustering_and_count(x, n_clusters, **options)
     np.testing.assert_array_equal(labels, expected[0])
     assert n_unlinked == expected[1]
@@ -272,7 +272,7 @@ def test_path_vectors_of_a_large_group_stay_exact():
     x = np.arange(1.0, 601.0)[:, None] ** 1.5
     neighbors, distances = agglomerative._nearest_neighbors(x, 5)
     edges = agglomerative._transition_graph(neighbors, distances)
-    groups = agglomerative._Groups(edges, np.arange(600), 0.01)
+    groups = path_integrals.Groups(edges, np.arange(600), 0.01)
     c = 0
     for sample in range(1, 600):
         c = groups.merge(*sorted((c, sample)))
@@ -297,12 +297,12 @@ def test_transition_graph_equals_the_definition(name):
 @pytest.mark.parametrize("few", [0, 256])  # with and without leaving out what is far from the crossing edges
 @pytest.mark.parametrize("z", [0.01, 0.5, 0.95])
 def test_affinities_and_bounds_hold_through_all_merges(monkeypatch, z, few):
-    monkeypatch.setattr(agglomerative, "_FEW", few)
+    monkeypatch.setattr(path_integrals, "_FEW", few)
     x = noise(20, n=60, width=4)
     neighbors, distances = agglomerative._nearest_neighbors(x, 8)
     edges = agglomerative._transition_graph(neighbors, distances)
     p = dense_transitions(x, 8)[0]
-    groups = agglomerative._Groups(edges, np.arange(60), z)
+    groups = path_integrals.Groups(edges, np.arange(60), z)
     rng = np.random.default_rng(0)
     bounds = groups.first_bounds()
     while len(groups.alive) > 2:
