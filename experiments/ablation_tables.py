@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from experiments.summary import NONE, Result, acc_nmi, runs_of, spread, table
 from experiments.variants import BFLOAT16, VARIANTS
 
 OWN = "its own"  # a value that a variant has unchanged
+LARGE = 0.01  # differences of ACC that are named in words
 
 FACTORS_HEAD = """\
 ## What the scores hang on
@@ -98,25 +100,31 @@ def one_factor(found: Sequence[Result]) -> list[str]:
         if not any(of for cell, of in runs.items() if cell not in VARIANTS):
             continue
         rows = [["nothing", "", *(text for variant in VARIANTS for text in (acc_nmi(runs[variant]), ""))]]
+        large: dict[str, list[tuple[float, str]]] = {variant: [] for variant in VARIANTS}
         for factor, values in factors.FACTORS.items():
             for value in values:
                 named = [(variant, factors.cell(variant, factor, value, preset.initial)) for variant in VARIANTS]
-                if any(cell != variant for variant, cell in named):
-                    rows.append([factor, value, *(text for of in named for text in _beside_own(runs, *of))])
-        lines += ["", f"### {preset.title}", "", *table(head, rows, left=2)]
+                if all(cell == variant for variant, cell in named):
+                    continue
+                row = [factor, value]
+                for variant, cell in named:
+                    apart = _apart(runs[cell], runs[variant])
+                    row += [OWN, ""] if cell == variant else [acc_nmi(runs[cell]), spread(apart) if apart else NONE]
+                    if apart and abs(mean := statistics.mean(apart)) >= LARGE:
+                        large[variant].append((mean, f"{factor} {value}"))
+                rows.append(row)
+        lines += ["", f"### {preset.title}", "", *table(head, rows, left=2), ""]
+        for variant, changes in large.items():
+            if changes:
+                of = ", ".join(f"{what} ({mean:+.3f})" for mean, what in sorted(changes, key=lambda one: -abs(one[0])))
+                lines.append(f"- What changes `{variant}` by {LARGE} or more: {of}.")
     return [FACTORS_HEAD, *lines] if lines else []
 
 
-def _beside_own(runs: Mapping[str, Sequence[Result]], variant: str, cell: str) -> tuple[str, str]:
-    """A cell's scores, and how far its ACC is above the variant's."""
-    return (OWN, "") if cell == variant else (acc_nmi(runs[cell]), _apart(runs[cell], runs[variant]))
-
-
-def _apart(runs: Sequence[Result], others: Sequence[Result]) -> str:
-    """How far the ACC of runs is above that of others, on the seeds that have both."""
+def _apart(runs: Sequence[Result], others: Sequence[Result]) -> list[float]:
+    """How far the ACC of runs is above that of others, for each seed that both have."""
     acc = [{run["seed"]: run["scores"]["final"]["acc"] for run in of} for of in (runs, others)]
-    seeds = sorted(set.intersection(*map(set, acc)))
-    return spread([acc[0][seed] - acc[1][seed] for seed in seeds]) if seeds else NONE
+    return [acc[0][seed] - acc[1][seed] for seed in sorted(set.intersection(*map(set, acc)))]
 
 
 def approaches(found: Sequence[Result]) -> list[str]:
@@ -181,7 +189,7 @@ def precision(found: Sequence[Result]) -> list[str]:
             ]
             if seeds := sorted(set.intersection(*map(set, pair))):
                 whole, half = ([of[seed] for seed in seeds] for of in pair)
-                cells = acc_nmi(whole), acc_nmi(half), _apart(half, whole)
+                cells = acc_nmi(whole), acc_nmi(half), spread(_apart(half, whole))
                 rows.append([presets.preset(dataset).title, variant, *cells])
     head = ["data set", "variant", "float32", "bfloat16", "difference of ACC"]
     return [PRECISION_HEAD, "", *table(head, rows, left=2)] if rows else []

@@ -114,6 +114,7 @@ def test_a_factor_s_values_stand_beside_the_variants_whose_own_they_are():
         "| rounds | 1 | its own |  | 0.700 / 0.600 (1) | -0.200 |",
         "| rounds | 3 | 0.850 ± 0.141 / 0.750 (2) | 0.000 ± 0.071 | its own |  |",
     ]
+    assert lines[-1] == "- What changes `best` by 0.01 or more: rounds 1 (-0.200)."
     assert not any(line.startswith(("| pretraining | as it is", "| start | AC-PIC")) for line in lines)
 
 
