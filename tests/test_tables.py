@@ -181,6 +181,14 @@ def test_a_score_is_reached_or_not(acc, verdict):
     ]
 
 
+def test_what_longer_pretraining_reaches_is_said_beside_it():
+    found = made_up("usps", "depict", "paper", [0.9])
+    found += made_up("usps", "depict", "paper+pretraining-three-times", [0.97])
+    assert claims.scores_reached(found)[0].endswith(
+        "`paper` has 0.900, NMI 0.800 (1): not reached; pretrained three times as long 0.970, NMI 0.870 (1): reached."
+    )
+
+
 def test_verdicts_follow_the_figures():
     def learning(kmeans, head, joint):
         cells = {"noise-all+reconstruction-all+kmeans": kmeans, "noise-all+reconstruction-all+head": head}

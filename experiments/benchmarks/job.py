@@ -1,6 +1,6 @@
 """The whole job, MNIST-test or MNIST-full from pixels: wall time to an accuracy, and peak memory. One run.
 
-make bench-job    # python -m experiments.benchmarks.job test, then full: some 7 and 40 minutes on two cores
+make bench-job    # python -m experiments.benchmarks.job test, then full: some 10 and 40 minutes on two cores
 
 The path of `depict-jax fit --preset best`, from the raw file to assignments.csv and the report, into
 runs/job-test or runs/job-full. Training gets images without labels. After each epoch from the initial assignment on,

@@ -1,12 +1,11 @@
-"""ClustPy's DEC, IDEC, DCN and N2D on MNIST-test and its IDEC on MNIST-full, beside ours: time and ACC. One run each.
+"""ClustPy's DEC, IDEC, DCN and N2D on MNIST-test and its IDEC on MNIST-full, as our job: time and ACC. One run each.
 
 make bench-peers    # python -m experiments.benchmarks.peers test, then full: some 15 and 30 minutes on two cores
 
 Each peer is fitted once, seed 0, with ClustPy's defaults (experiments/peers/clustpy_fit.py, in an environment of its
 own) on the same file and machine as ours, by the CPU. What a fit gives lies in runs/peers/METHOD-PART.npz: a peer that
 is there is not fitted again, so an interrupted benchmark goes on with the next peer; remove a file to fit it again.
-Labels are read here, for the scores only. Our own figures are those of `make bench-job-PART`, where this machine made
-them.
+Labels are read here, for the scores only. `make bench-job-PART` has ours.
 """
 
 from __future__ import annotations
@@ -77,32 +76,12 @@ def row(name: str, part: str, figures: dict[str, Any]) -> tuple[str, str]:
     )
 
 
-def ours(part: str) -> dict[str, Any] | None:
-    """What `make bench-job` recorded on this machine, or None: seconds from the raw file to the report."""
-    path = record.RESULTS / f"job-{part}.json"
-    if not path.is_file():
-        return None
-    job = json.loads(path.read_text())
-    if record.machine(job["provenance"]) != record.machine(record.provenance()):
-        return None
-    figures = job["figures"]
-    return {
-        **figures["final"],
-        "seconds": figures["seconds"],
-        "peak_bytes": figures["peak_bytes"],
-        "interruptions": figures["interruptions"],
-        "from": path.name,
-        "provenance": job["provenance"],
-    }
-
-
-def table(part: str, found: dict[str, dict[str, Any]], beside: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """Peers, and below those ours."""
-    rows = [
+def table(part: str, found: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """A line for each peer."""
+    return [
         row(f"ClustPy {figures['versions']['clustpy']} {method}{REMARKS.get(method, '')}", part, figures)
         for method, figures in found.items()
     ]
-    return rows if beside is None else [*rows, row("depict-jax --preset best, from raw file to report", part, beside)]
 
 
 def main() -> None:
@@ -127,7 +106,6 @@ def main() -> None:
 
     folder = FOLDER if n_images is None else FOLDER / f"try-{n_images}"  # never among the real ones
     found: dict[str, dict[str, Any]] = {}
-    beside = ours(part) if n_images is None else None
 
     def file_of(method: str) -> Path:
         return folder / f"{method}-{part}.npz"
@@ -144,9 +122,9 @@ def main() -> None:
 
     def write() -> None:
         in_order = {method: found[method] for method in PEERS[part] if method in found}
-        rows = table(part, in_order, beside)
+        rows = table(part, in_order)
         if n_images is None:
-            record.save(f"peers-{part}", {"peers": in_order, "ours": beside}, rows)
+            record.save(f"peers-{part}", {"peers": in_order}, rows)
         else:
             record.show([{"rows": rows, "command": f"a try of {n_images} images, not recorded"}])
 
