@@ -117,9 +117,10 @@ def clustering(found: Sequence[Result]) -> list[str]:
     head = ["data set", "published", "variant", "seeds", "ACC", "NMI", "ARI", "lowest objective: ACC / NMI", "minutes"]
     intro = ["## Clustering", "", "ACC / NMI. The published column is the paper's own. Minutes are of one seed.", ""]
     far = {
-        presets.preset(one["dataset"]).title: one["changes"]
-        for one in found
-        if one["dataset"] in presets.NAMES and any(one.get("changes", {}).values())
+        presets.preset(name).title: one["changes"]
+        for name in presets.NAMES
+        for one in runs_of(found, name, "depict", "best")
+        if "changes" in one
     }
     amounts = [f"{title} {of['affine']:g} and {of['brightness']:g}" for title, of in far.items()]
     changes = ["", f"How far `best` changes images, affinely and in brightness: {', '.join(amounts)}."]

@@ -47,6 +47,7 @@ def test_how_far_images_were_changed_is_said():
     found = made_up("usps", "depict", "paper", [0.5], changes=still)
     assert "How far" not in tables.page(found)
     found += made_up("usps", "depict", "best", [0.9], changes=changed)
+    found += made_up("usps", "depict", "best+affine-changes-none", [0.9], changes={**changed, "affine": 0.0})
     assert "How far `best` changes images, affinely and in brightness: USPS 0.12 and 0.02." in tables.page(found)
 
 
