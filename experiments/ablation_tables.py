@@ -24,7 +24,7 @@ from experiments.approaches import (
 )
 from experiments.semi_supervised import LABEL_WEIGHT, METHOD, name
 from experiments.summary import NONE, Result, acc_nmi, runs_of, spread, table
-from experiments.variants import BFLOAT16, VARIANTS
+from experiments.variants import BFLOAT16, VARIANTS, settings_of
 
 OWN = "its own"  # a value that a variant has unchanged
 LARGE = 0.01  # differences of ACC that are named in words
@@ -35,7 +35,7 @@ FACTORS_HEAD = """\
 The variants with one factor at another value and all else as it is (`make table-factors`): ACC ± standard deviation /
 NMI (runs), and the difference of ACC from the variant's own, seed by seed, its mean ± standard deviation.
 
-- Pretraining: so many times the epochs.
+- Pretraining: so many times the epochs, fewer where the validation loss has not fallen for {patience} of them.
 - Start: the initial assignment.
 - Affine changes, and changes of brightness, of the noisy pathway's images: none, or as far as the images allow.
 - Q-step: `squared`, or `exact` with sharpness 2 and prior weight 10.
@@ -118,7 +118,8 @@ def one_factor(found: Sequence[Result]) -> list[str]:
             if changes:
                 of = ", ".join(f"{what} ({mean:+.3f})" for mean, what in sorted(changes, key=lambda one: -abs(one[0])))
                 lines.append(f"- What changes `{variant}` by {LARGE} or more: {of}.")
-    return [FACTORS_HEAD, *lines] if lines else []
+    patience = settings_of("best", "acpic", seed=0).pretrain_patience
+    return [FACTORS_HEAD.format(patience=patience), *lines] if lines else []
 
 
 def _apart(runs: Sequence[Result], others: Sequence[Result]) -> list[float]:

@@ -24,7 +24,7 @@ from experiments.presets import Preset
 from experiments.run import depict
 from experiments.variants import VARIANTS, settings_of
 
-DATASETS = ("usps", "cmu-pie", "digits")
+DATASETS = ("mnist-test", "usps", "cmu-pie", "digits")
 SEEDS = 3
 
 Change = Callable[[Settings, int], Settings]  # of a variant's settings, for so many images
