@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from depict_jax.settings import Initial
 from experiments import factors, imbalance, presets, published
 from experiments.approaches import (
     APPROACHES,
@@ -99,27 +100,47 @@ def one_factor(found: Sequence[Result]) -> list[str]:
         runs = {cell: runs_of(found, dataset, "depict", cell) for cell in cells}
         if not any(of for cell, of in runs.items() if cell not in VARIANTS):
             continue
-        rows = [["nothing", "", *(text for variant in VARIANTS for text in (acc_nmi(runs[variant]), ""))]]
-        large: dict[str, list[tuple[float, str]]] = {variant: [] for variant in VARIANTS}
-        for factor, values in factors.FACTORS.items():
-            for value in values:
-                named = [(variant, factors.cell(variant, factor, value, preset.initial)) for variant in VARIANTS]
-                if all(cell == variant for variant, cell in named):
-                    continue
-                row = [factor, value]
-                for variant, cell in named:
-                    apart = _apart(runs[cell], runs[variant])
-                    row += [OWN, ""] if cell == variant else [acc_nmi(runs[cell]), spread(apart) if apart else NONE]
-                    if apart and abs(mean := statistics.mean(apart)) >= LARGE:
-                        large[variant].append((mean, f"{factor} {value}"))
-                rows.append(row)
-        lines += ["", f"### {preset.title}", "", *table(head, rows, left=2), ""]
-        for variant, changes in large.items():
-            if changes:
-                of = ", ".join(f"{what} ({mean:+.3f})" for mean, what in sorted(changes, key=lambda one: -abs(one[0])))
-                lines.append(f"- What changes `{variant}` by {LARGE} or more: {of}.")
+        rows = _factor_rows(runs, preset.initial)
+        lines += ["", f"### {preset.title}", "", *table(head, rows, left=2), "", *_what_changes(runs, preset.initial)]
     patience = settings_of("best", "acpic", seed=0).pretrain_patience
     return [FACTORS_HEAD.format(patience=patience), *lines] if lines else []
+
+
+def _factor_rows(runs: Mapping[str, Sequence[Result]], initial: Initial) -> list[list[str]]:
+    """The variants, then every value that is not both variants' own."""
+    rows = [["nothing", "", *(text for variant in VARIANTS for text in (acc_nmi(runs[variant]), ""))]]
+    for factor, values in factors.FACTORS.items():
+        for value in values:
+            cells = {variant: factors.cell(variant, factor, value, initial) for variant in VARIANTS}
+            if any(cell != variant for variant, cell in cells.items()):
+                texts = (text for variant, cell in cells.items() for text in _beside_own(runs, variant, cell))
+                rows.append([factor, value, *texts])
+    return rows
+
+
+def _beside_own(runs: Mapping[str, Sequence[Result]], variant: str, cell: str) -> tuple[str, str]:
+    """A cell's scores, and how far its ACC is above the variant's."""
+    if cell == variant:
+        return OWN, ""
+    apart = _apart(runs[cell], runs[variant])
+    return acc_nmi(runs[cell]), spread(apart) if apart else NONE
+
+
+def _what_changes(runs: Mapping[str, Sequence[Result]], initial: Initial) -> list[str]:
+    """A sentence for each variant on the values that change its ACC much, the largest difference first."""
+    said = []
+    for variant in VARIANTS:
+        means = {
+            f"{factor} {value}": statistics.mean(apart)
+            for factor, values in factors.FACTORS.items()
+            for value in values
+            if (apart := _apart(runs[factors.cell(variant, factor, value, initial)], runs[variant]))
+        }
+        large = sorted((what for what in means if abs(means[what]) >= LARGE), key=lambda what: -abs(means[what]))
+        if large:
+            figures = ", ".join(f"{what} ({means[what]:+.3f})" for what in large)
+            said.append(f"- What changes `{variant}` by {LARGE} or more: {figures}.")
+    return said
 
 
 def _apart(runs: Sequence[Result], others: Sequence[Result]) -> list[float]:

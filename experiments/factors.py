@@ -54,9 +54,14 @@ FACTORS: dict[str, dict[str, Change]] = {
     "joint rate": {"0.001": _set(joint_learning_rate=1e-3), "0.002": _set(joint_learning_rate=2e-3)},
     "rounds": {"1": _set(rounds=1), "3": _set(rounds=3)},
 }
-CHANGES = {
-    f"{factor}-{value}".replace(" ", "-"): of for factor, values in FACTORS.items() for value, of in values.items()
-}
+
+
+def _word(factor: str, value: str) -> str:
+    """What a cell is called after its variant."""
+    return f"{factor}-{value}".replace(" ", "-")
+
+
+CHANGES = {_word(factor, value): change for factor, values in FACTORS.items() for value, change in values.items()}
 
 
 def main() -> None:
@@ -81,7 +86,7 @@ def cell(variant: str, factor: str, value: str, initial: Initial) -> str:
     """What the results of a variant with a factor at this value are called; the variant, where it has it already."""
     settings = settings_of(variant, initial, seed=0)
     is_own = FACTORS[factor][value](settings, 1_000) == settings  # whatever the number of images
-    return variant if is_own else f"{variant}+{factor}-{value}".replace(" ", "-")
+    return variant if is_own else f"{variant}+{_word(factor, value)}"
 
 
 def settings_in(name: str, initial: Initial, seed: int, n_images: int) -> Settings:
