@@ -38,6 +38,8 @@ NMI (runs), and the difference of ACC from the variant's own, seed by seed, its 
 
 - Pretraining: so many times the epochs, fewer where the validation loss has not fallen for {patience} of them.
 - Start: the initial assignment.
+- Strays: AC-PIC's groups of less than a tenth of N / K images, kept as clusters (as published) or joined to the
+  nearest group.
 - Affine changes, and changes of brightness, of the noisy pathway's images: none, or as far as the images allow.
 - Q-step: `squared`, or `exact` with sharpness 2 and prior weight 10.
 - Joint rate: Adam's, at the start of joint training.

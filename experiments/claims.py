@@ -20,6 +20,7 @@ NOT_RUN = "Not run yet."
 TRIED = (
     ("pretrained three times as long", "pretraining", "three times"),
     ("started from AC-PIC", "start", "AC-PIC"),
+    ("with strays joined to the nearest group", "strays", "joined"),
 )
 
 HEAD = """\

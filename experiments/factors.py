@@ -44,10 +44,18 @@ def _pretrained(share: float) -> Change:
     return change
 
 
+def _strays(smallest: float) -> Change:
+    """What AC-PIC does with groups of fewer images than this share of N / K; k-means does not ask."""
+    return lambda settings, n_images: (
+        settings if settings.initial == "kmeans" else replace(settings, smallest_cluster=smallest)
+    )
+
+
 # The values of each factor: those of the two variants, and what else is worth a try.
 FACTORS: dict[str, dict[str, Change]] = {
     "pretraining": {"a third": _pretrained(1 / 3), "as it is": _set(), "three times": _pretrained(3)},
     "start": {"k-means": _set(initial="kmeans"), "AC-PIC": _set(initial="acpic")},
+    "strays": {"kept": _strays(0.0), "joined": _strays(0.1)},
     "affine changes": {"none": _set(affine=0.0), "as allowed": _set(affine=None)},
     "brightness": {"none": _set(brightness=0.0), "as allowed": _set(brightness=None)},
     "Q-step": {"squared": _set(rule="squared"), "exact": _set(rule="exact")},
