@@ -182,6 +182,16 @@ def test_a_score_is_reached_or_not(acc, verdict):
     ]
 
 
+def test_what_one_would_choose_without_labels_is_said_beside_the_mean():
+    found = made_up("usps", "depict", "paper", [0.8, 0.97, 0.99])
+    for one, objective in zip(found, (0.2, 0.1, 0.3), strict=True):
+        one["objective"] = objective
+    assert claims.scores_reached(found)[0].endswith(
+        "`paper` has 0.920, NMI 0.820 (3): not reached; of them, that of the lowest objective 0.970, NMI 0.870 (1): "
+        "reached."
+    )
+
+
 def test_what_single_factors_would_reach_is_said_beside_it():
     found = made_up("cmu-pie", "depict", "paper", [0.8])
     found += made_up("cmu-pie", "depict", "paper+pretraining-three-times", [0.81])
@@ -190,6 +200,8 @@ def test_what_single_factors_would_reach_is_said_beside_it():
         "`paper` has 0.800, NMI 0.700 (1): not reached; pretrained three times as long 0.810, NMI 0.710 (1): not "
         "reached; started from AC-PIC 0.900, NMI 0.800 (1): reached."
     )
+    found[0]["scores"]["final"]["acc"] = 0.88  # reached: nothing lacks
+    assert claims.scores_reached(found)[0].endswith("`paper` has 0.880, NMI 0.700 (1): reached.")
 
 
 def test_verdicts_follow_the_figures():
