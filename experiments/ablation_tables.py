@@ -33,8 +33,8 @@ LARGE = 0.01  # differences of ACC that are named in words
 FACTORS_HEAD = """\
 ## What the scores hang on
 
-The variants with one factor at another value and all else as it is (`make table-factors`): ACC ± standard deviation /
-NMI (runs), and the difference of ACC from the variant's own, seed by seed, its mean ± standard deviation.
+The variants with one factor, or two, at another value and all else as it is (`make table-factors`): ACC ± standard
+deviation / NMI (runs), and the difference of ACC from the variant's own, seed by seed, its mean ± standard deviation.
 
 - Pretraining: so many times the epochs, fewer where the validation loss has not fallen for {patience} of them.
 - Start: the initial assignment.
@@ -109,14 +109,16 @@ def one_factor(found: Sequence[Result]) -> list[str]:
 
 
 def _factor_rows(runs: Mapping[str, Sequence[Result]], initial: Initial) -> list[list[str]]:
-    """The variants, then every value that is not both variants' own."""
+    """The variants, then all that is tried but what is both variants' own or stands above."""
     rows = [["nothing", "", *(text for variant in VARIANTS for text in (acc_nmi(runs[variant]), ""))]]
-    for factor, values in factors.FACTORS.items():
-        for value in values:
-            cells = {variant: factors.cell(variant, factor, value, initial) for variant in VARIANTS}
-            if any(cell != variant for variant, cell in cells.items()):
-                texts = (text for variant, cell in cells.items() for text in _beside_own(runs, variant, cell))
-                rows.append([factor, value, *texts])
+    shown = set(VARIANTS)
+    for values in factors.TRIED:
+        cells = {variant: factors.cell(variant, values, initial) for variant in VARIANTS}
+        if not shown.issuperset(cells.values()):
+            names = [" and ".join(words) for words in zip(*values, strict=True)]
+            texts = (text for variant, cell in cells.items() for text in _beside_own(runs, variant, cell))
+            rows.append([*names, *texts])
+        shown.update(cells.values())
     return rows
 
 
@@ -132,15 +134,14 @@ def _what_changes(runs: Mapping[str, Sequence[Result]], initial: Initial) -> lis
     """A sentence for each variant on the values that change its ACC much, the largest difference first."""
     said = []
     for variant in VARIANTS:
-        means = {
-            f"{factor} {value}": statistics.mean(apart)
-            for factor, values in factors.FACTORS.items()
-            for value in values
-            if (apart := _apart(runs[factors.cell(variant, factor, value, initial)], runs[variant]))
-        }
-        large = sorted((what for what in means if abs(means[what]) >= LARGE), key=lambda what: -abs(means[what]))
+        means: dict[str, tuple[str, float]] = {}
+        for values in factors.TRIED:
+            cell = factors.cell(variant, values, initial)
+            if apart := _apart(runs[cell], runs[variant]):
+                means.setdefault(cell, (" and ".join(map(" ".join, values)), statistics.mean(apart)))
+        large = sorted((one for one in means.values() if abs(one[1]) >= LARGE), key=lambda one: -abs(one[1]))
         if large:
-            figures = ", ".join(f"{what} ({means[what]:+.3f})" for what in large)
+            figures = ", ".join(f"{what} ({apart:+.3f})" for what, apart in large)
             said.append(f"- What changes `{variant}` by {LARGE} or more: {figures}.")
     return said
 

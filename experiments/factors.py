@@ -1,4 +1,4 @@
-"""What a result hangs on: the variants `paper` and `best` with one factor of theirs at another value.
+"""What a result hangs on: the variants `paper` and `best` with one factor of theirs, or two, at another value.
 
 python -m experiments.factors digits usps --seeds 3
 
@@ -63,9 +63,17 @@ FACTORS: dict[str, dict[str, Change]] = {
     "rounds": {"1": _set(rounds=1), "3": _set(rounds=3)},
 }
 
+Value = tuple[str, str]  # a factor and one of its values
+
+# Single values, and pairs of which neither alone does what both do.
+TRIED: tuple[tuple[Value, ...], ...] = (
+    *(((factor, value),) for factor, values in FACTORS.items() for value in values),
+    (("pretraining", "three times"), ("strays", "joined")),
+)
+
 
 def _word(factor: str, value: str) -> str:
-    """What a cell is called after its variant."""
+    """What a value is called in a cell's name."""
     return f"{factor}-{value}".replace(" ", "-")
 
 
@@ -86,22 +94,26 @@ def main() -> None:
 
 def jobs(factors: list[str], initial: Initial, seeds: int) -> list[Job]:
     """Seed by seed; the variants themselves first."""
-    cells = [*VARIANTS, *(cell(v, f, value, initial) for f in factors for value in FACTORS[f] for v in VARIANTS)]
+    tried = [values for values in TRIED if {factor for factor, _ in values} <= set(factors)]
+    cells = [*VARIANTS, *(cell(variant, values, initial) for values in tried for variant in VARIANTS)]
     return [Job("depict", variant, seed) for seed in range(seeds) for variant in dict.fromkeys(cells)]
 
 
-def cell(variant: str, factor: str, value: str, initial: Initial) -> str:
-    """What the results of a variant with a factor at this value are called; the variant, where it has it already."""
+def cell(variant: str, values: tuple[Value, ...], initial: Initial) -> str:
+    """What the results of a variant with these values are called: by those that it has not already."""
     settings = settings_of(variant, initial, seed=0)
-    is_own = FACTORS[factor][value](settings, 1_000) == settings  # whatever the number of images
-    return variant if is_own else f"{variant}+{_word(factor, value)}"
+    # whatever the number of images
+    others = [_word(factor, value) for factor, value in values if FACTORS[factor][value](settings, 1_000) != settings]
+    return "+".join([variant, *others])
 
 
 def settings_in(name: str, initial: Initial, seed: int, n_images: int) -> Settings:
     """The hyperparameters of the cell called `name`, or of a variant, for so many images."""
-    variant, _, changed = name.partition("+")
+    variant, *changed = name.split("+")
     settings = settings_of(variant, initial, seed)
-    return CHANGES[changed](settings, n_images) if changed else settings
+    for word in changed:
+        settings = CHANGES[word](settings, n_images)
+    return settings
 
 
 def compute(job: Job, preset: Preset, images: Images, watch: Watch) -> Found:

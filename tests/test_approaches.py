@@ -155,15 +155,24 @@ def test_q_step_cells_change_the_joint_stage_alone(images, short):
 
 
 @pytest.mark.parametrize("initial", ["kmeans", "acpic"])
-def test_a_cell_changes_one_factor_of_its_variant_to_a_value_that_this_has_not(initial):
+def test_a_cell_changes_factors_of_its_variant_to_values_that_this_has_not(initial):
     jobs = factors.jobs(list(factors.FACTORS), initial, 1)
     assert [job.variant for job in jobs[:2]] == ["paper", "best"]
-    # pretraining has two other values; k-means leaves `paper` no strays
-    assert len(set(jobs)) == 2 + 2 * (len(factors.FACTORS) + 1) - (initial == "kmeans")
+    # pretraining has two other values; k-means leaves `paper` no strays, whose start stands for it in the pair
+    singles = 2 * (len(factors.FACTORS) + 1) - (initial == "kmeans")
+    assert len(set(jobs)) == len(jobs) == 2 + singles + (initial == "acpic")
     for _, name, _ in jobs[2:]:
-        variant = asdict(settings_of(name.partition("+")[0], initial, 3))
-        cell = asdict(factors.settings_in(name, initial, 3, 1_797))
-        assert len([key for key in cell if cell[key] != variant[key]]) == 1, name
+        variant, *changed = name.split("+")
+        own, cell = (
+            asdict(settings)
+            for settings in (settings_of(variant, initial, 3), factors.settings_in(name, initial, 3, 1_797))
+        )
+        assert len([key for key in cell if cell[key] != own[key]]) == len(changed), name
+
+
+def test_a_pair_is_tried_where_both_its_factors_are():
+    names = {job.variant for job in factors.jobs(["pretraining"], "acpic", 1)}
+    assert names == {v + c for v in ("paper", "best") for c in ("", "+pretraining-a-third", "+pretraining-three-times")}
 
 
 def test_pretraining_is_so_many_times_as_long():

@@ -200,6 +200,11 @@ def test_what_single_factors_would_reach_is_said_beside_it():
         "`paper` has 0.800, NMI 0.700 (1): not reached; pretrained three times as long 0.810, NMI 0.710 (1): not "
         "reached; started from AC-PIC 0.900, NMI 0.800 (1): reached."
     )
+    twice = made_up("usps", "depict", "paper", [0.8])
+    twice += made_up("usps", "depict", "paper+pretraining-three-times+strays-joined", [0.96])
+    assert claims.scores_reached(twice)[0].endswith(
+        "not reached; with longer pretraining and strays joined 0.960, NMI 0.860 (1): reached."
+    )
     found[0]["scores"]["final"]["acc"] = 0.88  # reached: nothing lacks
     assert claims.scores_reached(found)[0].endswith("`paper` has 0.880, NMI 0.700 (1): reached.")
 
