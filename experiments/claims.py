@@ -21,6 +21,7 @@ TRIED = {
     "pretrained three times as long": (("pretraining", "three times"),),
     "started from AC-PIC": (("start", "AC-PIC"),),
     "with strays joined to the nearest group": (("strays", "joined"),),
+    "started from AC-PIC with strays joined": (("start", "AC-PIC"), ("strays", "joined")),
     "with longer pretraining and strays joined": (("pretraining", "three times"), ("strays", "joined")),
 }
 

@@ -69,6 +69,7 @@ Value = tuple[str, str]  # a factor and one of its values
 TRIED: tuple[tuple[Value, ...], ...] = (
     *(((factor, value),) for factor, values in FACTORS.items() for value in values),
     (("pretraining", "three times"), ("strays", "joined")),
+    (("start", "AC-PIC"), ("strays", "joined")),
 )
 
 
@@ -101,10 +102,12 @@ def jobs(factors: list[str], initial: Initial, seeds: int) -> list[Job]:
 
 def cell(variant: str, values: tuple[Value, ...], initial: Initial) -> str:
     """What the results of a variant with these values are called: by those that it has not already."""
-    settings = settings_of(variant, initial, seed=0)
-    # whatever the number of images
-    others = [_word(factor, value) for factor, value in values if FACTORS[factor][value](settings, 1_000) != settings]
-    return "+".join([variant, *others])
+    settings, words = settings_of(variant, initial, seed=0), [variant]
+    for factor, value in values:
+        changed = FACTORS[factor][value](settings, 1_000)  # whatever the number of images
+        if changed != settings:
+            settings, words = changed, [*words, _word(factor, value)]
+    return "+".join(words)
 
 
 def settings_in(name: str, initial: Initial, seed: int, n_images: int) -> Settings:

@@ -158,9 +158,9 @@ def test_q_step_cells_change_the_joint_stage_alone(images, short):
 def test_a_cell_changes_factors_of_its_variant_to_values_that_this_has_not(initial):
     jobs = factors.jobs(list(factors.FACTORS), initial, 1)
     assert [job.variant for job in jobs[:2]] == ["paper", "best"]
-    # pretraining has two other values; k-means leaves `paper` no strays, whose start stands for it in the pair
+    # pretraining has two other values; k-means leaves `paper` no strays; of the pairs one comes down to a single value
     singles = 2 * (len(factors.FACTORS) + 1) - (initial == "kmeans")
-    assert len(set(jobs)) == len(jobs) == 2 + singles + (initial == "acpic")
+    assert len(set(jobs)) == len(jobs) == 2 + singles + 1
     for _, name, _ in jobs[2:]:
         variant, *changed = name.split("+")
         own, cell = (
