@@ -43,6 +43,7 @@ deviation / NMI (runs), and the difference of ACC from the variant's own, seed b
 - Affine changes, and changes of brightness, of the noisy pathway's images: none, or as far as the images allow.
 - Q-step: `squared`, or `exact` with sharpness 2 and prior weight 10.
 - Joint rate: Adam's, at the start of joint training.
+- Joint training: so many times each round's epochs.
 - Rounds of initial assignment, warm start and joint training. One has 1,500 steps of joint training or 20 epochs,
   whichever is more; three have 1,500 or 10 each."""
 

@@ -34,12 +34,15 @@ def _set(**values: Any) -> Change:
     return lambda settings, n_images: replace(settings, **values)
 
 
-def _pretrained(share: float) -> Change:
-    """Pretraining of so many times the variant's epochs."""
+def _as_long(stage: str, share: float) -> Change:
+    """Pretraining, or joint training, of so many times the variant's epochs."""
 
     def change(settings: Settings, n_images: int) -> Settings:
-        steps = steps_per_epoch(n_images - max(1, n_images // 10), settings.batch_size)
-        return replace(settings, pretrain_epochs=math.ceil(share * settings.stage_epochs(steps, 1)[0]))
+        size, rest = settings.batch_size, n_images - max(1, n_images // 10)
+        pretrain, _, joint = settings.stage_epochs(steps_per_epoch(rest, size), steps_per_epoch(n_images, size))
+        epochs: dict[str, Any] = {"pretrain_epochs": pretrain, "joint_epochs": joint}
+        name = f"{stage}_epochs"
+        return replace(settings, **{name: math.ceil(share * epochs[name])})
 
     return change
 
@@ -53,13 +56,18 @@ def _strays(smallest: float) -> Change:
 
 # The values of each factor: those of the two variants, and what else is worth a try.
 FACTORS: dict[str, dict[str, Change]] = {
-    "pretraining": {"a third": _pretrained(1 / 3), "as it is": _set(), "three times": _pretrained(3)},
+    "pretraining": {
+        "a third": _as_long("pretrain", 1 / 3),
+        "as it is": _set(),
+        "three times": _as_long("pretrain", 3),
+    },
     "start": {"k-means": _set(initial="kmeans"), "AC-PIC": _set(initial="acpic")},
     "strays": {"kept": _strays(0.0), "joined": _strays(0.1)},
     "affine changes": {"none": _set(affine=0.0), "as allowed": _set(affine=None)},
     "brightness": {"none": _set(brightness=0.0), "as allowed": _set(brightness=None)},
     "Q-step": {"squared": _set(rule="squared"), "exact": _set(rule="exact")},
     "joint rate": {"0.001": _set(joint_learning_rate=1e-3), "0.002": _set(joint_learning_rate=2e-3)},
+    "joint training": {"as it is": _set(), "three times": _as_long("joint", 3)},
     "rounds": {"1": _set(rounds=1), "3": _set(rounds=3)},
 }
 

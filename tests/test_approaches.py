@@ -175,12 +175,12 @@ def test_a_pair_is_tried_where_both_its_factors_are():
     assert names == {v + c for v in ("paper", "best") for c in ("", "+pretraining-a-third", "+pretraining-three-times")}
 
 
-def test_pretraining_is_so_many_times_as_long():
-    epochs = [
-        factors.settings_in(f"best+pretraining-{of}", "acpic", 0, 1_797).pretrain_epochs
-        for of in ("a-third", "three-times")
-    ]
-    assert epochs == [99, 885]  # of 295, which are 5,000 steps on nine tenths of the images
+def test_training_is_so_many_times_as_long():
+    cells = ("pretraining-a-third", "pretraining-three-times", "joint-training-three-times")
+    found = [factors.settings_in(f"best+{cell}", "acpic", 0, 1_797) for cell in cells]
+    # of 295, which are 5,000 steps on nine tenths of the images, and of 84, which are 1,500 on all
+    assert [settings.pretrain_epochs for settings in found] == [99, 885, None]
+    assert [settings.joint_epochs for settings in found] == [None, None, 252]
 
 
 def test_labels_are_drawn_class_by_class():
