@@ -104,18 +104,19 @@ def one_factor(found: Sequence[Result]) -> list[str]:
         if not any(of for cell, of in runs.items() if cell not in VARIANTS):
             continue
         rows = _factor_rows(runs, preset.initial)
-        lines += ["", f"### {preset.title}", "", *table(head, rows, left=2), "", *_what_changes(runs, preset.initial)]
+        said = _what_changes(runs, preset.initial)
+        lines += ["", f"### {preset.title}", "", *table(head, rows, left=2), *(["", *said] if said else [])]
     patience = settings_of("best", "acpic", seed=0).pretrain_patience
     return [FACTORS_HEAD.format(patience=patience), *lines] if lines else []
 
 
 def _factor_rows(runs: Mapping[str, Sequence[Result]], initial: Initial) -> list[list[str]]:
-    """The variants, then all that is tried but what is both variants' own or stands above."""
+    """The variants, then all that has run but what is both variants' own or stands above."""
     rows = [["nothing", "", *(text for variant in VARIANTS for text in (acc_nmi(runs[variant]), ""))]]
     shown = set(VARIANTS)
     for values in factors.TRIED:
         cells = {variant: factors.cell(variant, values, initial) for variant in VARIANTS}
-        if not shown.issuperset(cells.values()):
+        if any(runs[cell] for cell in set(cells.values()) - shown):
             names = [" and ".join(words) for words in zip(*values, strict=True)]
             texts = (text for variant, cell in cells.items() for text in _beside_own(runs, variant, cell))
             rows.append([*names, *texts])
@@ -135,15 +136,15 @@ def _what_changes(runs: Mapping[str, Sequence[Result]], initial: Initial) -> lis
     """A sentence for each variant on the values that change its ACC much, the largest difference first."""
     said = []
     for variant in VARIANTS:
-        means: dict[str, tuple[str, float]] = {}
+        found: dict[str, tuple[float, str]] = {}
         for values in factors.TRIED:
             cell = factors.cell(variant, values, initial)
             if apart := _apart(runs[cell], runs[variant]):
-                means.setdefault(cell, (" and ".join(map(" ".join, values)), statistics.mean(apart)))
-        large = sorted((one for one in means.values() if abs(one[1]) >= LARGE), key=lambda one: -abs(one[1]))
+                mean, what = statistics.mean(apart), " and ".join(map(" ".join, values))
+                found.setdefault(cell, (mean, f"{what} {mean:+.3f} ({len(apart)})"))
+        large = sorted((one for one in found.values() if abs(one[0]) >= LARGE), key=lambda one: -abs(one[0]))
         if large:
-            figures = ", ".join(f"{what} ({apart:+.3f})" for what, apart in large)
-            said.append(f"- What changes `{variant}` by {LARGE} or more: {figures}.")
+            said.append(f"- What changes `{variant}` by {LARGE} or more: {', '.join(words for _, words in large)}.")
     return said
 
 

@@ -104,19 +104,28 @@ def test_every_cell_of_the_ablation_lands_in_its_own_place():
 def test_a_factor_s_values_stand_beside_the_variants_whose_own_they_are():
     found = made_up("usps", "depict", "paper", [0.9, 0.8]) + made_up("usps", "depict", "best", [0.9])
     assert ablation_tables.one_factor(found) == []
-    found += made_up("usps", "depict", "paper+rounds-3", [0.95, 0.75]) + made_up(
-        "usps", "depict", "best+rounds-1", [0.7]
-    )
+    pair = "paper+pretraining-three-times+strays-joined"
+    for cell, accs in {
+        "paper+rounds-3": [0.95, 0.75],
+        "best+rounds-1": [0.7],
+        "best+pretraining-three-times": [0.91],
+        pair: [0.93],
+    }.items():
+        found += made_up("usps", "depict", cell, accs)
     lines = ablation_tables.one_factor(found)
-    assert [line for line in lines if line.startswith(("| nothing", "| rounds", "| Q-step"))] == [
+    rows = [line for line in lines if line.startswith("| ")]
+    # neither what has not run nor what is both variants' own or stands above
+    assert rows[1:] == [
         "| nothing |  | 0.850 ± 0.071 / 0.750 (2) |  | 0.900 / 0.800 (1) |  |",
-        "| Q-step | squared | its own |  | – | – |",
-        "| Q-step | exact | – | – | its own |  |",
+        "| pretraining | three times | – | – | 0.910 / 0.810 (1) | 0.010 |",
         "| rounds | 1 | its own |  | 0.700 / 0.600 (1) | -0.200 |",
         "| rounds | 3 | 0.850 ± 0.141 / 0.750 (2) | 0.000 ± 0.071 | its own |  |",
+        "| pretraining and strays | three times and joined | 0.930 / 0.830 (1) | 0.030 | 0.910 / 0.810 (1) | 0.010 |",
     ]
-    assert lines[-1] == "- What changes `best` by 0.01 or more: rounds 1 (-0.200)."
-    assert not any(line.startswith(("| pretraining | as it is", "| start | AC-PIC")) for line in lines)
+    assert lines[-2:] == [
+        "- What changes `paper` by 0.01 or more: pretraining three times and strays joined +0.030 (1).",
+        "- What changes `best` by 0.01 or more: rounds 1 -0.200 (1), pretraining three times +0.010 (1).",
+    ]
 
 
 def test_the_ablation_of_the_paper_alone_is_no_ablation():
