@@ -24,7 +24,7 @@ from experiments.approaches import (
     exact,
 )
 from experiments.semi_supervised import LABEL_WEIGHT, METHOD, name
-from experiments.summary import NONE, Result, acc_nmi, runs_of, spread, table
+from experiments.summary import NONE, Result, acc_nmi, differences, runs_of, spread, table
 from experiments.variants import BFLOAT16, VARIANTS, settings_of
 
 OWN = "its own"  # a value that a variant has unchanged
@@ -128,7 +128,7 @@ def _beside_own(runs: Mapping[str, Sequence[Result]], variant: str, cell: str) -
     """A cell's scores, and how far its ACC is above the variant's."""
     if cell == variant:
         return OWN, ""
-    apart = _apart(runs[cell], runs[variant])
+    apart = differences(runs[cell], runs[variant])
     return acc_nmi(runs[cell]), spread(apart) if apart else NONE
 
 
@@ -139,19 +139,13 @@ def _what_changes(runs: Mapping[str, Sequence[Result]], initial: Initial) -> lis
         found: dict[str, tuple[float, str]] = {}
         for values in factors.TRIED:
             cell = factors.cell(variant, values, initial)
-            if apart := _apart(runs[cell], runs[variant]):
+            if apart := differences(runs[cell], runs[variant]):
                 mean, what = statistics.mean(apart), " and ".join(map(" ".join, values))
                 found.setdefault(cell, (mean, f"{what} {mean:+.3f} ({len(apart)})"))
         large = sorted((one for one in found.values() if abs(one[0]) >= LARGE), key=lambda one: -abs(one[0]))
         if large:
             said.append(f"- What changes `{variant}` by {LARGE} or more: {', '.join(words for _, words in large)}.")
     return said
-
-
-def _apart(runs: Sequence[Result], others: Sequence[Result]) -> list[float]:
-    """How far the ACC of runs is above that of others, for each seed that both have."""
-    acc = [{run["seed"]: run["scores"]["final"]["acc"] for run in of} for of in (runs, others)]
-    return [acc[0][seed] - acc[1][seed] for seed in sorted(set.intersection(*map(set, acc)))]
 
 
 def approaches(found: Sequence[Result]) -> list[str]:
@@ -216,7 +210,7 @@ def precision(found: Sequence[Result]) -> list[str]:
             ]
             if seeds := sorted(set.intersection(*map(set, pair))):
                 whole, half = ([of[seed] for seed in seeds] for of in pair)
-                cells = acc_nmi(whole), acc_nmi(half), spread(_apart(half, whole))
+                cells = acc_nmi(whole), acc_nmi(half), spread(differences(half, whole))
                 rows.append([presets.preset(dataset).title, variant, *cells])
     head = ["data set", "variant", "float32", "bfloat16", "difference of ACC"]
     return [PRECISION_HEAD, "", *table(head, rows, left=2)] if rows else []

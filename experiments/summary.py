@@ -36,6 +36,12 @@ def chosen(runs: Iterable[Result]) -> Result:
     return min(runs, key=lambda one: one["objective"])
 
 
+def differences(runs: Iterable[Result], others: Iterable[Result]) -> list[float]:
+    """How far the ACC of runs is above that of others, for each seed that both have."""
+    acc = [{run["seed"]: run["scores"]["final"]["acc"] for run in of} for of in (runs, others)]
+    return [acc[0][seed] - acc[1][seed] for seed in sorted(set.intersection(*map(set, acc)))]
+
+
 def spread(numbers: Sequence[float], digits: int = 3) -> str:
     """Mean ± standard deviation; the value alone where there is one."""
     mean = f"{statistics.mean(numbers):z.{digits}f}"  # no minus before what rounds to zero
