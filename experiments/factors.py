@@ -34,17 +34,25 @@ def _set(**values: Any) -> Change:
     return lambda settings, n_images: replace(settings, **values)
 
 
+def epochs_of(settings: Settings, n_images: int) -> dict[str, int]:
+    """Most epochs of each stage, by the settings' field that says them, for so many images."""
+    size, rest = settings.batch_size, n_images - max(1, n_images // 10)
+    epochs = settings.stage_epochs(steps_per_epoch(rest, size), steps_per_epoch(n_images, size))
+    return dict(zip(("pretrain_epochs", "warm_epochs", "joint_epochs"), epochs, strict=True))
+
+
 def _as_long(stage: str, share: float) -> Change:
-    """Pretraining, or joint training, of so many times the variant's epochs."""
+    """A stage, by the name of its epochs' field, of so many times the variant's epochs."""
+    return lambda settings, n_images: replace(
+        settings, **{stage: math.ceil(share * epochs_of(settings, n_images)[stage])}
+    )
 
-    def change(settings: Settings, n_images: int) -> Settings:
-        size, rest = settings.batch_size, n_images - max(1, n_images // 10)
-        pretrain, _, joint = settings.stage_epochs(steps_per_epoch(rest, size), steps_per_epoch(n_images, size))
-        epochs: dict[str, Any] = {"pretrain_epochs": pretrain, "joint_epochs": joint}
-        name = f"{stage}_epochs"
-        return replace(settings, **{name: math.ceil(share * epochs[name])})
 
-    return change
+def _batches_of(size: int) -> Change:
+    """Batches of so many images, and as many epochs as the variant has: fewer images a step are more steps."""
+    return lambda settings, n_images: (
+        settings if settings.batch_size == size else replace(settings, batch_size=size, **epochs_of(settings, n_images))
+    )
 
 
 def _strays(smallest: float) -> Change:
@@ -57,17 +65,18 @@ def _strays(smallest: float) -> Change:
 # The values of each factor: those of the two variants, and what else is worth a try.
 FACTORS: dict[str, dict[str, Change]] = {
     "pretraining": {
-        "a third": _as_long("pretrain", 1 / 3),
+        "a third": _as_long("pretrain_epochs", 1 / 3),
         "as it is": _set(),
-        "three times": _as_long("pretrain", 3),
+        "three times": _as_long("pretrain_epochs", 3),
     },
+    "batches": {"of 100": _batches_of(100), "of 25": _batches_of(25)},
     "start": {"k-means": _set(initial="kmeans"), "AC-PIC": _set(initial="acpic")},
     "strays": {"kept": _strays(0.0), "joined": _strays(0.1)},
     "affine changes": {"none": _set(affine=0.0), "as allowed": _set(affine=None)},
     "brightness": {"none": _set(brightness=0.0), "as allowed": _set(brightness=None)},
     "Q-step": {"squared": _set(rule="squared"), "exact": _set(rule="exact")},
     "joint rate": {"0.001": _set(joint_learning_rate=1e-3), "0.002": _set(joint_learning_rate=2e-3)},
-    "joint training": {"as it is": _set(), "three times": _as_long("joint", 3)},
+    "joint training": {"as it is": _set(), "three times": _as_long("joint_epochs", 3)},
     "rounds": {"1": _set(rounds=1), "3": _set(rounds=3)},
 }
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from depict_jax.data import Images, load
-from depict_jax.epochs import steps_per_epoch
 from depict_jax.settings import Settings
 from depict_jax.stages import EpochEnd, check_job, run
 from experiments import claims, factors, imbalance, presets, results, running_time, store, tables
@@ -237,10 +236,9 @@ def test_results_are_of_what_their_variant_is_now():
 
 def _spelt_out(settings: Settings, one: dict[str, Any]) -> Settings:
     """With the numbers that are those of the images, or the rule's, where they are left out."""
-    n, size = one["provenance"]["n_images"], settings.batch_size
-    epochs = settings.stage_epochs(steps_per_epoch(n - max(1, n // 10), size), steps_per_epoch(n, size))
-    names = ("pretrain_epochs", "warm_epochs", "joint_epochs", "prior_weight", "sharpness")
-    return replace(settings, **dict(zip(names, (*epochs, *settings.q_step), strict=True)))
+    prior_weight, sharpness = settings.q_step
+    epochs = factors.epochs_of(settings, one["provenance"]["n_images"])
+    return replace(settings, **epochs, prior_weight=prior_weight, sharpness=sharpness)
 
 
 def test_comments_and_docstrings_leave_what_is_kept_valid():
