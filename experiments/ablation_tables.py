@@ -137,15 +137,15 @@ def _what_changes(runs: Mapping[str, Sequence[Result]], initial: Initial) -> lis
     """A sentence for each variant on the values that change its ACC much, the largest difference first."""
     said = []
     for variant in VARIANTS:
-        found: dict[str, tuple[float, str]] = {}
-        for values in factors.TRIED:
-            cell = factors.cell(variant, values, initial)
-            if apart := differences(runs[cell], runs[variant]):
-                mean, what = statistics.mean(apart), " and ".join(map(" ".join, values))
-                found.setdefault(cell, (mean, f"{what} {mean:+.3f} ({len(apart)})"))
-        large = sorted((one for one in found.values() if abs(one[0]) >= LARGE), key=lambda one: -abs(one[0]))
+        found = [
+            (statistics.mean(apart), " and ".join(map(" ".join, values)), len(apart))
+            for cell, values in factors.cells(variant, initial).items()
+            if (apart := differences(runs[cell], runs[variant]))
+        ]
+        large = sorted((one for one in found if abs(one[0]) >= LARGE), key=lambda one: -abs(one[0]))
         if large:
-            said.append(f"- What changes `{variant}` by {LARGE} or more: {', '.join(words for _, words in large)}.")
+            words = ", ".join(f"{what} {mean:+.3f} ({count})" for mean, what, count in large)
+            said.append(f"- What changes `{variant}` by {LARGE} or more: {words}.")
     return said
 
 

@@ -112,9 +112,22 @@ def main() -> None:
 
 def jobs(factors: list[str], initial: Initial, seeds: int) -> list[Job]:
     """Seed by seed; the variants themselves first."""
-    tried = [values for values in TRIED if {factor for factor, _ in values} <= set(factors)]
-    cells = [*VARIANTS, *(cell(variant, values, initial) for values in tried for variant in VARIANTS)]
-    return [Job("depict", variant, seed) for seed in range(seeds) for variant in dict.fromkeys(cells)]
+    wanted = [
+        name
+        for variant in VARIANTS
+        for name, values in cells(variant, initial).items()
+        if {factor for factor, _ in values} <= set(factors)
+    ]
+    return [Job("depict", variant, seed) for seed in range(seeds) for variant in (*VARIANTS, *wanted)]
+
+
+def cells(variant: str, initial: Initial) -> dict[str, tuple[Value, ...]]:
+    """What is tried of a variant beside itself: each cell's name, and the fewest values that lead to it."""
+    found: dict[str, tuple[Value, ...]] = {}
+    for values in TRIED:
+        found.setdefault(cell(variant, values, initial), values)
+    found.pop(variant, None)
+    return found
 
 
 def cell(variant: str, values: tuple[Value, ...], initial: Initial) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments import ablation_tables, approaches, claims, imbalance, presets, quick, running_time, tables
+from experiments import ablation_tables, approaches, claims, factors, imbalance, presets, quick, running_time, tables
 from experiments.jobs import Found
 from experiments.semi_supervised import METHOD, name
 from experiments.summary import spread
@@ -214,6 +214,10 @@ def test_what_single_factors_would_reach_follows_a_score_that_is_not_reached():
     pair = made_up("usps", "depict", "paper", [0.8])
     pair += made_up("usps", "depict", "paper+pretraining-three-times+strays-joined", [0.96])
     assert claims.scores_reached(pair)[1].startswith("USPS, `paper` with longer pretraining and strays joined: 0.960")
+
+
+def test_what_may_be_lacking_is_tried():
+    assert claims.WORDS.keys() <= set(factors.TRIED)
 
 
 def test_verdicts_follow_the_figures():
