@@ -34,7 +34,7 @@ def _set(**values: Any) -> Change:
     return lambda settings, n_images: replace(settings, **values)
 
 
-def epochs_of(settings: Settings, n_images: int) -> dict[str, int]:
+def epochs_of(settings: Settings, n_images: int) -> dict[str, Any]:
     """Most epochs of each stage, by the settings' field that says them, for so many images."""
     size, rest = settings.batch_size, n_images - max(1, n_images // 10)
     epochs = settings.stage_epochs(steps_per_epoch(rest, size), steps_per_epoch(n_images, size))
