@@ -25,6 +25,7 @@ WORDS = {
     (("start", "AC-PIC"),): "started from AC-PIC",
     (("strays", "joined"),): "with strays joined to the nearest group",
     (("start", "AC-PIC"), ("strays", "joined")): "started from AC-PIC with strays joined",
+    (("batches", "of 25"), ("strays", "joined")): "trained in batches of 25 with strays joined",
     (("pretraining", "three times"), ("strays", "joined")): "with longer pretraining and strays joined",
 }
 

@@ -86,6 +86,7 @@ Value = tuple[str, str]  # a factor and one of its values
 TRIED: tuple[tuple[Value, ...], ...] = (
     *(((factor, value),) for factor, values in FACTORS.items() for value in values),
     (("pretraining", "three times"), ("strays", "joined")),
+    (("batches", "of 25"), ("strays", "joined")),
     (("start", "AC-PIC"), ("strays", "joined")),
 )
 
