@@ -47,15 +47,19 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
+def environment(devices: int) -> dict[str, str]:
+    """For a process of so many devices."""
+    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
+    return {**os.environ, **flags}
+
+
 def started(arguments: list[str], count: int, devices: int = 1) -> list[subprocess.Popen]:
     """The command in `count` processes of so many devices each."""
-    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
-    environment = {**os.environ, **flags}
     together = ["--coordinator", f"localhost:{free_port()}", "--num-processes", str(count)]
     return [
         subprocess.Popen(
             [sys.executable, "-c", CHILD, *arguments, *together, "--process-id", str(i)],
-            env=environment,
+            env=environment(devices),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -90,18 +94,20 @@ def outcome(folder: Path):
 
 
 def check_same(found, expected) -> None:
-    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    """To the rounding of sums over as many devices, one process's or many's: less than what their number does."""
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
     np.testing.assert_array_equal(found[1], expected[1])
     np.testing.assert_array_equal(found[2], expected[2])
-    np.testing.assert_allclose(found[3], expected[3], rtol=0, atol=1e-3)
+    np.testing.assert_allclose(found[3], expected[3], rtol=0, atol=1e-5)
     assert found[4] == expected[4]
 
 
 @pytest.fixture(scope="module")
 def alone(some_digits, tmp_path_factory):
-    """What one process gives."""
+    """What one process of four devices gives; test_parallel has several devices beside one."""
     folder = tmp_path_factory.mktemp("alone") / "run"
-    assert main([*words(some_digits, folder), "--quiet"]) == 0
+    command = [sys.executable, "-c", CHILD, *words(some_digits, folder), "--quiet"]
+    subprocess.run(command, env=environment(4), check=True)
     return outcome(folder)
 
 
@@ -129,10 +135,10 @@ def test_in_microbatches_four_processes_that_stream_give_one_s_bits(some_digits,
     found = ended(started([*words(some_digits, tmp_path / "run"), *how, "--stream"], 4))
     assert [code for code, *_ in found] == [0] * 4, found
     four, one = outcome(tmp_path / "run"), outcome(tmp_path / "alone")
-    check_same(four, alone)
-    check_same(one, alone)
     for ours, expected in zip(four[:4], one[:4], strict=True):
         np.testing.assert_array_equal(ours, expected)
+    np.testing.assert_allclose(one[0][0], alone[0][0], rtol=1e-5)  # the training is that of whole batches
+    np.testing.assert_array_equal(one[2], alone[2])
 
 
 @pytest.mark.slow

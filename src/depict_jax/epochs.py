@@ -83,7 +83,18 @@ def train_epoch(
             out_specs=(whole, shared, whole, whole),
         )
     state, p, sums, finite = epoch(state, pixels, targets, members, learning_rates, key)
-    return Epoch(state, {name: values.sum() / len(members) for name, values in sums.items()}, p, finite)
+    share = _share_of_one(members)
+    return Epoch(state, {name: _added_in_order(values) * share for name, values in sums.items()}, p, finite)
+
+
+def _added_in_order(values: jax.Array) -> jax.Array:
+    """The sum over steps, one after the other: that of `jnp.sum` rounds as the processor's vectors are wide."""
+    return jax.lax.scan(lambda total, value: (total + value, None), jnp.zeros((), values.dtype), values)[0]
+
+
+def _share_of_one(members: jax.Array | np.ndarray) -> np.float32:
+    """An image's share of a mean: to be multiplied by, since XLA divides otherwise than numpy, by a reciprocal."""
+    return np.float32(1 / len(members))
 
 
 def _batches(
@@ -204,7 +215,8 @@ def stream_epoch(
         jax.block_until_ready(found[-2:][0])  # else pieces would pile up on the devices, handed over faster than used
     sums = {name: np.concatenate([np.asarray(of[name])[:n] for n, (of, _) in found]) for name in loss.parts}
     finite = np.concatenate([np.asarray(of)[:n] for n, (_, of) in found])
-    return Epoch(state, {name: values.sum() / len(members) for name, values in sums.items()}, p, finite)
+    totals = {name: np.add.accumulate(values)[-1] for name, values in sums.items()}  # as train_epoch adds them
+    return Epoch(state, {name: total * _share_of_one(members) for name, total in totals.items()}, p, finite)
 
 
 _order = jax.jit(_batches, static_argnums=(1, 2, 4))
