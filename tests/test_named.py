@@ -253,7 +253,7 @@ def test_files_of_another_set_are_refused(tiny, data, monkeypatch):
 @pytest.mark.parametrize(
     "content",
     [b"no gzip", gzip.compress(b"no idx"), idx(TRAIN)[:-500], idx(TRAIN[:, :, 0])],
-    ids=["no gzip", "no idx", "cut short", "of one row"],
+    ids=["no gzip", "no idx", "cut short", "of two dimensions"],
 )
 def test_an_unreadable_file_is_named(content, monkeypatch, tmp_path, data):
     files = FILES | {FIRST: content}
