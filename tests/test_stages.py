@@ -148,6 +148,13 @@ def test_joint_training_stops_when_the_targets_stand_still(pixels):
     assert joint[0].losses["target_change"] < stages.STILL
 
 
+def test_the_last_of_several_rounds_goes_to_its_end_though_the_targets_stand_still(pixels):
+    settings = dataclasses.replace(QUICK, rounds=3, joint_epochs=3, joint_learning_rate=1e-12)
+    found = [event.stage for event, _ in states(pixels, settings)]
+    # epochs, and the stage's end
+    assert [found.count(stage) for stage in ("joint", "joint-2", "joint-3")] == [2, 2, 4]
+
+
 def test_a_loss_that_becomes_nan_stops_the_run_and_names_the_batch(pixels):
     settings = dataclasses.replace(QUICK, pretrain_learning_rate=1e30)
     with pytest.raises(stages.DivergedError, match="NaN or infinite in pretrain epoch 1, batch 2 of 6"):

@@ -246,7 +246,9 @@ class Trainer:
         if state.epoch >= self.limits[stage]:
             return True
         if stage == JOINT:
-            return bool(state.best_score < STILL)
+            # the targets of a later round may stand still before its rate has fallen: the last one settles the weights
+            settles = 0 < state.round == self.settings.rounds - 1
+            return bool(state.best_score < STILL) and not settles
         patience = self.settings.pretrain_patience if stage == PRETRAIN else self.settings.warm_patience
         return bool(state.waited >= patience)
 
