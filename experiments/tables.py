@@ -49,8 +49,8 @@ from before it stand where the start was computed both ways and is the same; the
 added later, this setting.
 
 That the last of several rounds goes to its end, though the targets stand still, was settled on after CMU-PIE's run of
-the lowest objective was seen to be that of the lowest score. Of CMU-PIE's runs of `best`, seeds 1, 3 and 4 ran again
-after it; seed 0 is from before it, and its objective is higher for it.
+the lowest objective was seen to be that of the lowest score. CMU-PIE's runs of `best` ran again after it, but for seed
+2, whose last round had gone to its end.
 """
 
 
