@@ -247,10 +247,13 @@ class Trainer:
             return True
         if stage == JOINT:
             # the targets of a later round may stand still before its rate has fallen: the last one settles the weights
-            settles = 0 < state.round == self.settings.rounds - 1
+            settles = self.settings.rounds > 1 and self._is_last(int(state.round))
             return bool(state.best_score < STILL) and not settles
         patience = self.settings.pretrain_patience if stage == PRETRAIN else self.settings.warm_patience
         return bool(state.waited >= patience)
+
+    def _is_last(self, round_: int) -> bool:
+        return round_ + 1 == self.settings.rounds
 
     def train(self, state: RunState) -> EpochEnd:
         """One epoch of the stage under way.
@@ -333,8 +336,8 @@ class Trainer:
         stage = int(state.stage)
         round_ = int(state.round)
         if stage == JOINT:
-            variables, last = state.train.variables, round_ + 1 == self.settings.rounds
-            following, round_ = (FINISHED, round_) if last else (INITIAL, round_ + 1)
+            variables = state.train.variables
+            following, round_ = (FINISHED, round_) if self._is_last(round_) else (INITIAL, round_ + 1)
             return _begin(following, variables, state.assignment, self.predictions(variables)[1], round_)
         variables, assignment = state.best_variables, state.assignment
         if stage == INITIAL:
