@@ -50,7 +50,9 @@ added later, this setting.
 
 That the last of several rounds goes to its end, though the targets stand still, was settled on after CMU-PIE's run of
 the lowest objective was seen to be that of the lowest score. CMU-PIE's runs of `best` ran again after it, but for seed
-2, whose last round had gone to its end.
+2, whose last round had gone to its end. For that seeds 0 and 1 were pretrained anew, on another machine than `paper`'s,
+whose processor may round otherwise; the cells in which a factor of `best` on CMU-PIE is changed are from before both,
+so their difference from seed 0 is the machine's too.
 """
 
 
