@@ -122,9 +122,9 @@ table-NAME:  ## long: what one table of experiments/RESULTS.md lacks (clustering
 
 table-clustering: COMMAND = run $(DATASETS)
 table-rows: COMMAND = rows $(DATASETS)
-table-factors: COMMAND = factors
-table-approaches: COMMAND = approaches --cells approaches
-table-q-steps: COMMAND = approaches --cells q-steps
+table-factors: COMMAND = factors mnist-test usps cmu-pie digits
+table-approaches: COMMAND = approaches mnist-test usps --cells approaches
+table-q-steps: COMMAND = approaches mnist-test usps --cells q-steps
 table-imbalance: COMMAND = imbalance
 table-precision: COMMAND = run digits --precision bfloat16 --seeds 3
 table-semi-supervised: COMMAND = semi_supervised

@@ -116,7 +116,7 @@ class FrozenFeatures(Depict):
 def main() -> None:
     """Run the cells that have no result yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", choices=presets.NAMES, nargs="*", default=list(DATASETS))
+    parser.add_argument("dataset", choices=presets.NAMES, nargs="+")
     parser.add_argument("--cells", choices=("approaches", "q-steps"), nargs="+", default=["approaches", "q-steps"])
     parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0 on")
     arguments = parser.parse_args()

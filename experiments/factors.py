@@ -24,7 +24,6 @@ from experiments.presets import Preset
 from experiments.run import depict
 from experiments.variants import VARIANTS, settings_of
 
-DATASETS = ("mnist-test", "usps", "cmu-pie", "digits")
 SEEDS = 3
 
 Change = Callable[[Settings, int], Settings]  # of a variant's settings, for so many images
@@ -102,7 +101,7 @@ CHANGES = {_word(factor, value): change for factor, values in FACTORS.items() fo
 def main() -> None:
     """Run the cells that have no result yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", choices=presets.NAMES, nargs="*", default=list(DATASETS))
+    parser.add_argument("dataset", choices=presets.NAMES, nargs="+")
     parser.add_argument("--factors", choices=FACTORS, nargs="+", default=list(FACTORS))
     parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0 on")
     arguments = parser.parse_args()

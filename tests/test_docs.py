@@ -1,8 +1,10 @@
 """The words: what they mention exists, links lead somewhere, commands parse, Python compiles, some of it runs."""
 
+import argparse
 import ast
 import re
 import shlex
+import sys
 import textwrap
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +20,7 @@ from docs.hooks import ELSEWHERE, PROJECT, commands, modules, parsers, presets, 
 WRITTEN = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 # options of other programs
 OTHERS = {"--xla_dump_to", "--xla_force_host_platform_device_count", "--logdir"}
+TABLE = re.compile(r"make table-([\w-]+) ARGS=\"([^\"]*)\"")
 FENCE = re.compile(r"^( *)(<!-- runs -->\n)?(?: *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 documents = pytest.mark.parametrize("path", WRITTEN, ids=lambda path: str(path.relative_to(PROJECT)))
@@ -73,7 +76,7 @@ def test_every_page_in_the_navigation_is_there_and_every_page_is_in_it():
 
 @documents
 def test_every_option_that_is_mentioned_exists(path):
-    text = path.read_text(encoding="utf-8")
+    text = TABLE.sub("", path.read_text(encoding="utf-8"))  # those are of experiments, and parsed below
     mentioned = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", re.sub(r"<!--.*?-->", "", text)))
     assert mentioned - real_options() - OTHERS == set()
 
@@ -87,6 +90,32 @@ def test_every_command_parses(path):
                 # parsed by the real parser, and not run
                 start = cli._preset_in(words[1:])
                 tyro.cli(cli._commands(start), args=words[1:], prog="depict-jax")
+
+
+def tables() -> list[tuple[str, str]]:
+    """What `make table-NAME` runs, and with which arguments: with none, and with those that the pages mention."""
+    makefile = (PROJECT / "Makefile").read_text().replace("$(DATASETS)", "digits")
+    targets = dict(re.findall(r"^table-([\w-]+): COMMAND = (.*)$", makefile, re.MULTILINE))
+    mentioned = [found for path in WRITTEN for found in TABLE.findall(path.read_text(encoding="utf-8"))]
+    assert mentioned
+    return [(targets[name], arguments) for name, arguments in [*((name, "") for name in targets), *mentioned]]
+
+
+@pytest.mark.parametrize(("command", "arguments"), tables())
+def test_the_command_of_a_table_parses(command, arguments, monkeypatch):
+    class Parsed(Exception):
+        pass
+
+    def parse_and_stop(parser, *given):
+        parse(parser, *given)
+        raise Parsed
+
+    parse = argparse.ArgumentParser.parse_args
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+    module, *given = shlex.split(f"{command} {arguments}")
+    monkeypatch.setattr(sys, "argv", [module, *given])
+    with pytest.raises(Parsed):
+        import_module(f"experiments.{module}").main()
 
 
 @documents
