@@ -17,6 +17,10 @@ from experiments.variants import VARIANTS
 PAGE = results.PROJECT / "experiments/CLAIMS.md"
 CLOSE = 0.005  # a mean score so near the published one, or above it, counts as reached
 NOT_RUN = "Not run yet."
+ABOUT_TIMES = (
+    "Wall times of whole runs with each library's own number of epochs, on shared machines of different speed. "
+    "ClustPy's networks are fully connected, DEPICT's convolutional; the paper compared with other implementations."
+)
 # What may be lacking where a score is not reached: in words, some of what the table of factors tries.
 WORDS = {
     (("pretraining", "three times"),): "pretrained three times as long",
@@ -120,13 +124,18 @@ def ahead_of_others(found: Sequence[Result]) -> list[str]:
             if not ours or not others:
                 continue
             here = mean(ours, "acc")
-            sides = {
-                "ahead of": [f"{title} ({acc:.3f})" for title, acc in others.items() if acc < here],
-                "behind": [f"{title} ({acc:.3f})" for title, acc in others.items() if acc >= here],
-            }
-            words = "; ".join(f"{side} {', '.join(which)}" for side, which in sides.items() if which)
+            words = _beside(here, others, below="ahead of", above="behind", digits=3)
             said.append(f"{presets.preset(dataset).title}, `{variant}` with {here:.3f} ({len(ours)}): {words}.")
     return said
+
+
+def _beside(here: float, others: dict[str, float], below: str, above: str, digits: int) -> str:
+    """Which of the others' figures are below ours, and which are not."""
+    sides = {
+        below: [f"{title} ({figure:.{digits}f})" for title, figure in others.items() if figure < here],
+        above: [f"{title} ({figure:.{digits}f})" for title, figure in others.items() if figure >= here],
+    }
+    return "; ".join(f"{side} {', '.join(which)}" for side, which in sides.items() if which)
 
 
 def joint_is_best(found: Sequence[Result]) -> list[str]:
@@ -207,17 +216,15 @@ def fast(found: Sequence[Result]) -> list[str]:
     said = []
     for dataset in presets.NAMES:
         others = {
-            row.title: seconds(runs)
+            row.title: seconds(runs) / 60
             for method, row in ROWS.items()
             if row.kind == "clustpy" and (runs := runs_of(found, dataset, method, DEFAULT))
         }
         if others and (ours := runs_of(found, dataset, "depict", "paper")):
-            figures = ", ".join(f"{title} {s / 60:.1f}" for title, s in others.items())
-            said.append(
-                f"{presets.preset(dataset).title}: DEPICT takes {seconds(ours) / 60:.1f} minutes, {figures}; wall "
-                "times on a shared machine, of other implementations than the paper compared with."
-            )
-    return said
+            here = seconds(ours) / 60
+            words = _beside(here, others, below="slower than", above="faster than", digits=1)
+            said.append(f"{presets.preset(dataset).title}, `paper` in {here:.1f} minutes: {words}.")
+    return [*said, ABOUT_TIMES] if said else []
 
 
 def _approach(found: Sequence[Result], dataset: str, noise: str, reconstruction: str, learning: str) -> list[Result]:
