@@ -1,6 +1,10 @@
 """What the tests share: float32 arithmetic, a small network whose every parameter matters, and real data."""
 
 import os
+
+# Before numpy is there: pytest's processes share the cores, where a second thread of OpenBLAS mostly spins.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
