@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict, replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -18,6 +19,7 @@ from experiments.presets import Preset
 from experiments.variants import settings_of
 
 PRESET = Preset("three digits", 3, "kmeans", "digits")
+compute = partial(approaches.compute, slower_rate=3e-4)
 
 
 def same(one, other) -> bool:
@@ -119,14 +121,14 @@ def trained_by(monkeypatch):
 
 
 def test_cells_share_their_pretraining_and_a_head_on_frozen_features_learns_alone(images, short, monkeypatch):
-    approaches.compute(Job("depict", "noise-all+reconstruction-all+kmeans", 0), PRESET, images, ignore)
+    compute(Job("depict", "noise-all+reconstruction-all+kmeans", 0), PRESET, images, ignore)
 
     def watch(event):
         assert event.stage != "pretrain"
 
-    assert "objective" in approaches.compute(Job("depict", "paper", 0), PRESET, images, watch).more
+    assert "objective" in compute(Job("depict", "paper", 0), PRESET, images, watch).more
     seen = trained_by(monkeypatch)
-    approaches.compute(Job("depict", "noise-all+reconstruction-all+head", 0), PRESET, images, watch)
+    compute(Job("depict", "noise-all+reconstruction-all+head", 0), PRESET, images, watch)
     assert len(seen) == 2  # warm start, joint stage
     for before, after in seen:
         assert same(before["encoder"], after["encoder"]) and same(before["decoder"], after["decoder"])
@@ -137,7 +139,7 @@ def test_without_reconstruction_nothing_is_pretrained_or_decoded(images, short, 
     seen = trained_by(monkeypatch)
     watched = []
     name = "noise-input+reconstruction-none+joint"
-    found = approaches.compute(Job("depict", name, 0), PRESET, images, lambda event: watched.append(type(event)))
+    found = compute(Job("depict", name, 0), PRESET, images, lambda event: watched.append(type(event)))
     assert all(event.__name__ == "StageEnd" for event in watched)  # not one epoch of pretraining
     for before, after in seen:
         assert same(before["decoder"], after["decoder"]) and not same(before["encoder"], after["encoder"])
@@ -145,12 +147,12 @@ def test_without_reconstruction_nothing_is_pretrained_or_decoded(images, short, 
 
 
 def test_q_step_cells_change_the_joint_stage_alone(images, short):
-    approaches.compute(Job("depict", approaches.exact(2, 10), 0), PRESET, images, ignore)
+    compute(Job("depict", approaches.exact(2, 10), 0), PRESET, images, ignore)
 
     def watch(event):
         assert event.stage == "joint"
 
-    found = approaches.compute(Job("depict", approaches.exact(2, np.inf), 0), PRESET, images, watch)
+    found = compute(Job("depict", approaches.exact(2, np.inf), 0), PRESET, images, watch)
     assert found.provenance["settings"]["prior_weight"] == "inf"
 
 
