@@ -12,10 +12,11 @@ from depict_jax.data import Images, load
 from depict_jax.metrics import clustering_accuracy
 from depict_jax.runner import answer_after
 from depict_jax.stages import check_job
-from experiments import approaches, factors, rows, semi_supervised, store
+from experiments import approaches, factors, results, rows, semi_supervised, store
 from experiments.approaches import APPROACHES, Approach
 from experiments.jobs import Job, Unavailable
 from experiments.presets import Preset
+from experiments.summary import runs_of
 from experiments.variants import settings_of
 
 PRESET = Preset("three digits", 3, "kmeans", "digits")
@@ -154,6 +155,19 @@ def test_q_step_cells_change_the_joint_stage_alone(images, short):
 
     found = compute(Job("depict", approaches.exact(2, np.inf), 0), PRESET, images, watch)
     assert found.provenance["settings"]["prior_weight"] == "inf"
+
+
+def test_pretraining_begins_slower_only_where_it_would_saturate(images, monkeypatch):
+    for function in ("depict", "_kmeans", "_by_cross_entropy"):
+        monkeypatch.setattr(approaches, function, lambda *arguments: arguments[-2])  # the settings
+    cells = (*APPROACHES, *approaches.Q_STEPS)
+    rates = {cell: compute(Job("depict", cell, 0), PRESET, images, ignore).pretrain_learning_rate for cell in cells}
+    slower = {cell for cell in cells if "reconstruction-image" in cell} | {"stop-gradient"}
+    assert rates == {cell: 3e-4 if cell in slower else 1e-3 for cell in cells}
+    found = results.read_all()
+    for dataset, rate in approaches.SLOWER_RATES.items():  # what RESULTS.md says of its runs
+        runs = [run for cell in slower for run in runs_of(found, dataset, "depict", cell)]
+        assert {run["provenance"]["settings"]["pretrain_learning_rate"] for run in runs} == {rate}
 
 
 @pytest.mark.parametrize("initial", ["kmeans", "acpic"])
