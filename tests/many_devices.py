@@ -93,7 +93,7 @@ def q_step_program(n_images: int, n_clusters: int) -> str:
     """The exact Q-step as compiled for a table of predictions in eight shares."""
     shares = share(np.full((n_images, n_clusters), 1 / n_clusters, np.float32), data_mesh(8))
     prior = assignments.checked_prior(None, n_clusters)
-    found = assignments._distribution.lower(shares, prior, "exact", 10.0, 2.0, n_images).compile()
+    found = assignments._distribution.lower(shares, prior, "exact", 10 / 11, 2.0, n_images).compile()
     assert found.output_shardings.is_equivalent_to(shares.sharding, 2)
     return found.as_text()
 

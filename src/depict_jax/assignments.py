@@ -73,7 +73,9 @@ def target_distribution(
             raise ValueError("p has entries outside [0, 1] or NaN: expected probabilities, rows that sum to 1")
         if not no_row_of_zeros:
             raise ValueError("p has a row of zeros: expected probabilities, rows that sum to 1")
-    return _distribution(p, checked_prior(prior, p.shape[1], p.dtype), rule, prior_weight, sharpness, n_images)
+    # rho / (1 + rho), the power in Sinkhorn's rounds
+    power = 1.0 if math.isinf(prior_weight) else prior_weight / (1 + prior_weight)
+    return _distribution(p, checked_prior(prior, p.shape[1], p.dtype), rule, power, sharpness, n_images)
 
 
 # Compiled whole: one by one, their first call would take half a second.
@@ -83,9 +85,10 @@ def _checks(p: jax.Array, n_images: int | None) -> tuple[jax.Array, jax.Array]:
     return ((p >= 0) & (p <= 1 + 1e-4)).all(), p.any(axis=1).all()
 
 
-@partial(jax.jit, static_argnames=("rule", "prior_weight", "sharpness", "n_images"))
+# Power and sharpness are traced: whoever tries several compiles once.
+@partial(jax.jit, static_argnames=("rule", "n_images"))
 def _distribution(
-    p: jax.Array, u: jax.Array, rule: Rule, prior_weight: float, sharpness: float, n_images: int | None
+    p: jax.Array, u: jax.Array, rule: Rule, power: ArrayLike, sharpness: ArrayLike, n_images: int | None
 ) -> jax.Array:
     log_u, log_p = jnp.log(u), jnp.log(_padding_as(1.0, p, n_images))
     # A cluster without any probability has no say in the rules below and stays at zero.
@@ -98,7 +101,7 @@ def _distribution(
         log_q = 2 * log_p + log_u - log_mass
     else:
         log_p = log_softmax(sharpness * log_p, axis=1)
-        log_q = log_p + _sinkhorn(log_p, jnp.where(alive, log_u, -jnp.inf), prior_weight, n_images)
+        log_q = log_p + _sinkhorn(log_p, jnp.where(alive, log_u, -jnp.inf), power, n_images)
     return jax.nn.softmax(log_q, axis=1)
 
 
@@ -109,11 +112,8 @@ def _padding_as(value: float, table: jax.Array, n_images: int | None) -> jax.Arr
     return jnp.where(jnp.arange(len(table))[:, None] < n_images, table, value)
 
 
-def _sinkhorn(log_p: jax.Array, log_u: jax.Array, prior_weight: float, n_images: int | None) -> jax.Array:
+def _sinkhorn(log_p: jax.Array, log_u: jax.Array, power: ArrayLike, n_images: int | None) -> jax.Array:
     """log v (K,) at the fixed point; 0 where log_u is -inf (a cluster without any probability)."""
-    if prior_weight == 0:
-        return jnp.zeros_like(log_u)
-    power = 1.0 if math.isinf(prior_weight) else prior_weight / (1 + prior_weight)
     alive = jnp.isfinite(log_u)
     eps = float(jnp.finfo(log_p.dtype).eps)
 
