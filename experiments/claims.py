@@ -114,11 +114,7 @@ def ahead_of_others(found: Sequence[Result]) -> list[str]:
     """Against the rows that see the pixels."""
     said = []
     for dataset in presets.NAMES:
-        others = {
-            row.title: mean(runs, "acc")
-            for method, row in ROWS.items()
-            if row.kind != "features" and (runs := runs_of(found, dataset, method, DEFAULT))
-        }
+        others = _others(found, dataset, ("pixels", "clustpy"), lambda runs: mean(runs, "acc"))
         for variant in VARIANTS:
             ours = runs_of(found, dataset, "depict", variant)
             if not ours or not others:
@@ -127,6 +123,17 @@ def ahead_of_others(found: Sequence[Result]) -> list[str]:
             words = _beside(here, others, below="ahead of", above="behind", digits=3)
             said.append(f"{presets.preset(dataset).title}, `{variant}` with {here:.3f} ({len(ours)}): {words}.")
     return said
+
+
+def _others(
+    found: Sequence[Result], dataset: str, kinds: Sequence[str], figure: Callable[[list[Result]], float]
+) -> dict[str, float]:
+    """A figure of each row of these kinds that has results, by the row's title."""
+    return {
+        row.title: figure(runs)
+        for method, row in ROWS.items()
+        if row.kind in kinds and (runs := runs_of(found, dataset, method, DEFAULT))
+    }
 
 
 def _beside(here: float, others: dict[str, float], below: str, above: str, digits: int) -> str:
@@ -215,11 +222,7 @@ def fast(found: Sequence[Result]) -> list[str]:
     """Time beside the other deep clusterings."""
     said = []
     for dataset in presets.NAMES:
-        others = {
-            row.title: seconds(runs) / 60
-            for method, row in ROWS.items()
-            if row.kind == "clustpy" and (runs := runs_of(found, dataset, method, DEFAULT))
-        }
+        others = _others(found, dataset, ("clustpy",), lambda runs: seconds(runs) / 60)
         if others and (ours := runs_of(found, dataset, "depict", "paper")):
             here = seconds(ours) / 60
             words = _beside(here, others, below="slower than", above="faster than", digits=1)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from depict_jax.data import Images
-from depict_jax.epochs import steps_per_epoch
+from depict_jax.epochs import n_held_out, steps_per_epoch
 from depict_jax.settings import Initial, Settings
 from depict_jax.stages import check_job
 from experiments import presets
@@ -35,7 +35,7 @@ def _set(**values: Any) -> Change:
 
 def epochs_of(settings: Settings, n_images: int) -> dict[str, Any]:
     """Most epochs of each stage, by the settings' field that says them, for so many images."""
-    size, rest = settings.batch_size, n_images - max(1, n_images // 10)
+    size, rest = settings.batch_size, n_images - n_held_out(n_images)
     epochs = settings.stage_epochs(steps_per_epoch(rest, size), steps_per_epoch(n_images, size))
     return dict(zip(("pretrain_epochs", "warm_epochs", "joint_epochs"), epochs, strict=True))
 

@@ -36,6 +36,11 @@ def steps_per_epoch(n_images: int, batch_size: int) -> int:
     return -(-n_images // batch_size)
 
 
+def n_held_out(n_images: int) -> int:
+    """Images on which pretraining and warm start are judged, and that they do not learn from: a tenth, at least one."""
+    return max(1, n_images // 10)
+
+
 @partial(
     jax.jit,
     static_argnames=("model", "loss", "batch_size", "changes", "mesh", "microbatches"),

@@ -23,7 +23,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from .architecture import Architecture
 from .assignments import checked_prior, target_distribution
 from .augmentation import UNCHANGED, Changes, changes_of
-from .epochs import Epoch, steps_per_epoch, stream_epoch, train_epoch
+from .epochs import Epoch, n_held_out, steps_per_epoch, stream_epoch, train_epoch
 from .metrics import indicators
 from .networks import Depict
 from .parallel import data_mesh, gather, replicate, share
@@ -233,7 +233,7 @@ class Trainer:
         clustering = Loss(weights, settings.clustering_weight, settings.stop_gradient)
         self.losses = {PRETRAIN: autoencoder, WARM: clustering, JOINT: clustering}
         order = np.random.default_rng(settings.seed).permutation(len(pixels)).astype(np.int32)
-        self.held_out, rest = np.split(order, [max(1, len(pixels) // 10)])
+        self.held_out, rest = np.split(order, [n_held_out(len(pixels))])
         self.members = {PRETRAIN: rest, WARM: rest, JOINT: np.arange(len(pixels), dtype=np.int32)}
         self.steps = {stage: steps_per_epoch(len(of), settings.batch_size) for stage, of in self.members.items()}
         pretrain, warm, joint = settings.stage_epochs(self.steps[PRETRAIN], self.steps[JOINT])
