@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Result = dict[str, Any]
@@ -40,6 +40,13 @@ def differences(runs: Iterable[Result], others: Iterable[Result]) -> list[float]
     """How far the ACC of runs is above that of others, for each seed that both have."""
     acc = [{run["seed"]: run["scores"]["final"]["acc"] for run in of} for of in (runs, others)]
     return [acc[0][seed] - acc[1][seed] for seed in sorted(set.intersection(*map(set, acc)))]
+
+
+def on_same_seeds(of: Mapping[Any, Sequence[Result]]) -> dict[Any, list[Result]]:
+    """The runs to compare with each other: of the seeds that everyone has who has runs at all."""
+    seeds = [{run["seed"] for run in runs} for runs in of.values() if runs]
+    shared = set.intersection(*seeds) if seeds else set()
+    return {key: [run for run in runs if run["seed"] in shared] for key, runs in of.items()}
 
 
 def spread(numbers: Sequence[float], digits: int = 3) -> str:

@@ -8,7 +8,7 @@ import pytest
 from experiments import ablation_tables, approaches, claims, factors, imbalance, presets, quick, running_time, tables
 from experiments.jobs import Found
 from experiments.semi_supervised import METHOD, name
-from experiments.summary import spread
+from experiments.summary import on_same_seeds, spread
 
 PROVENANCE = {"processor": "a machine", "cores": 2}
 
@@ -274,3 +274,13 @@ def test_the_quick_table_shows_what_is_at_hand_and_computes_it_once(tmp_path, mo
 def test_the_quick_training_is_cut_to_a_third():
     settings = quick.shortened(quick.settings_of("paper", "acpic", 0), 2_000)
     assert (settings.pretrain_epochs, settings.joint_epochs) == (75, 30)
+
+
+def test_only_runs_of_the_same_seeds_are_compared():
+    """A cell of one seed beside the mean of five would be no match."""
+    cells = {name: [{"seed": seed} for seed in seeds] for name, seeds in (("a", (0, 1, 2)), ("b", (2, 1)), ("c", ()))}
+    found = {name: [run["seed"] for run in runs] for name, runs in on_same_seeds(cells).items()}
+    assert found == {"a": [1, 2], "b": [2, 1], "c": []}
+    cells = {"paper": cells["a"], "cell": cells["b"], "not run": []}
+    kept = ablation_tables._with_papers_of_their_seeds(cells, "paper")
+    assert kept == {**cells, "paper": [{"seed": 1}, {"seed": 2}]}
