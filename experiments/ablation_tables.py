@@ -25,7 +25,7 @@ from experiments.approaches import (
     exact,
 )
 from experiments.semi_supervised import LABEL_WEIGHT, METHOD, name
-from experiments.summary import NONE, Result, acc_nmi, differences, runs_of, spread, table
+from experiments.summary import NONE, Result, acc_nmi, differences, on_same_seeds, runs_of, spread, table
 from experiments.variants import BFLOAT16, VARIANTS, settings_of
 
 OWN = "its own"  # a value that a variant has unchanged
@@ -222,12 +222,9 @@ def precision(found: Sequence[Result]) -> list[str]:
     rows = []
     for dataset in presets.NAMES:
         for variant in VARIANTS:
-            pair = [
-                {run["seed"]: run for run in runs_of(found, dataset, "depict", name)}
-                for name in (variant, variant + BFLOAT16)
-            ]
-            if seeds := sorted(set.intersection(*map(set, pair))):
-                whole, half = ([of[seed] for seed in seeds] for of in pair)
+            names = (variant, variant + BFLOAT16)
+            whole, half = on_same_seeds({name: runs_of(found, dataset, "depict", name) for name in names}).values()
+            if whole and half:
                 cells = acc_nmi(whole), acc_nmi(half), spread(differences(half, whole))
                 rows.append([presets.preset(dataset).title, variant, *cells])
     head = ["data set", "variant", "float32", "bfloat16", "difference of ACC"]
