@@ -84,8 +84,8 @@ IMBALANCE_HEAD = """\
 ## Kinds of different frequency
 
 Digits as they are, and thinned to {ratio:g} images of the first kind for each of the last (`make table-imbalance`):
-ACC ± standard deviation / NMI (runs). `best` with its prior weight, {weight:g}, and with less; the prior is uniform, as
-where nothing is said, or the shares that the thinning aims at."""
+ACC ± standard deviation / NMI (runs), on the seeds that all rows of a column have. `best` with its prior weight,
+{weight:g}, and with less; the prior is uniform, as where nothing is said, or the shares that the thinning aims at."""
 
 LABELS_HEAD = """\
 ## A few labels
@@ -238,11 +238,11 @@ def uneven(found: Sequence[Result]) -> list[str]:
     cells = [("`paper`", NONE, PAPER)]
     for title, changed in (("`best`", imbalance.UNIFORM), ("`best`, told the shares", imbalance.TOLD)):
         cells += [(title, f"{settings['prior_weight']:g}", variant) for variant, settings in changed.items()]
-    sets = imbalance.EVEN, imbalance.UNEVEN
-    rows = [
-        [title, weight, *(acc_nmi(runs_of(found, dataset, "depict", variant)) for dataset in sets)]
-        for title, weight, variant in cells
+    columns = [
+        on_same_seeds({variant: runs_of(found, dataset, "depict", variant) for *_, variant in cells})
+        for dataset in (imbalance.EVEN, imbalance.UNEVEN)
     ]
+    rows = [[title, weight, *(acc_nmi(runs[variant]) for runs in columns)] for title, weight, variant in cells]
     head = IMBALANCE_HEAD.format(ratio=imbalance.RATIO, weight=imbalance.WEIGHTS[0])
     return [head, "", *table(["variant", "prior weight", "digits", imbalance.TITLE], rows)]
 

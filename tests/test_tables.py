@@ -147,7 +147,7 @@ def test_even_and_uneven_kinds_stand_side_by_side():
     found += made_up("digits-uneven", "depict", f"{less}+shares", [0.7])
     lines = ablation_tables.uneven(found)
     assert "| `best` | 10 | 0.900 / 0.800 (1) | – |" in lines
-    assert "| `best` | 1 | – | 0.700 ± 0.141 / 0.600 (2) |" in lines
+    assert "| `best` | 1 | – | 0.800 / 0.700 (1) |" in lines  # the seed that was told the shares, too
     assert "| `best`, told the shares | 1 | – | 0.700 / 0.600 (1) |" in lines
     assert ablation_tables.uneven(even) == []
     assert "digits, 5 : 1" in tables.page(found)
