@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from experiments import factors, presets, published, results
+from experiments import factors, imbalance, presets, published, results
 from experiments.ablation_tables import sizes
 from experiments.approaches import APPROACHES, DATASETS, Approach, exact
 from experiments.rows import DEFAULT, ROWS
@@ -162,34 +163,43 @@ def joint_is_best(found: Sequence[Result]) -> list[str]:
 
 
 def all_layers_are_best(found: Sequence[Result]) -> list[str]:
-    """The diagonal of the learning approaches, after joint training."""
+    """The diagonal of the learning approaches, after joint training, and what noise does by itself."""
+    diagonal = {"no layer": ("none", "none"), "input and output": ("input", "image"), "all layers": ("all", "all")}
+    noises = {"no layer": ("none", "all"), "the input": ("input", "all"), "all layers": ("all", "all")}
     said = []
     for dataset in DATASETS:
-        rows = {"no layer": ("none", "none"), "input and output": ("input", "image"), "all layers": ("all", "all")}
-        of = on_same_seeds({title: _approach(found, dataset, *row, "joint") for title, row in rows.items()})
-        if all(of.values()):
-            acc = {title: mean(runs, "acc") for title, runs in of.items()}
-            figures = ", ".join(f"{title} {value:.3f}" for title, value in acc.items())
-            best = acc["all layers"] == max(acc.values())
-            said.append(
-                f"{presets.preset(dataset).title}, noise and reconstruction at {figures} ({len(of['all layers'])}): "
-                f"{_holds(best)}."
-            )
+        title = presets.preset(dataset).title
+        for what, rows in (("noise and reconstruction", diagonal), ("reconstruction at all layers, noise", noises)):
+            of = on_same_seeds({where: _approach(found, dataset, *row, "joint") for where, row in rows.items()})
+            if all(of.values()):
+                acc = {where: mean(runs, "acc") for where, runs in of.items()}
+                figures = ", ".join(f"{where} {value:.3f}" for where, value in acc.items())
+                verdict = _holds(acc["all layers"] == max(acc.values()))
+                said.append(f"{title}, {what} at {figures} ({len(of['all layers'])}): {verdict}.")
     return said
 
 
 def prior_keeps_clusters(found: Sequence[Result]) -> list[str]:
-    """Prior weight 0 against more, at the sharpness of `best`."""
+    """The exact Q-step without the prior against some weight of it: whether a cluster ends empty."""
+    of_paper = ("`paper` with the exact Q-step of sharpness 2", partial(exact, 2))
+    of_best = ("`best`", partial(imbalance.cell, told=False))
+    asked = [(presets.preset(dataset).title, dataset, *of_paper) for dataset in DATASETS]
+    asked += [
+        (presets.preset(imbalance.EVEN).title, imbalance.EVEN, *of_best),
+        (imbalance.TITLE, imbalance.UNEVEN, *of_best),
+    ]
     said = []
-    for dataset in DATASETS:
-        of = on_same_seeds({rho: runs_of(found, dataset, "depict", exact(2, rho)) for rho in (0, 1, 10)})
-        if of[0] and (of[1] or of[10]):
+    for title, dataset, what, cell in asked:
+        of = on_same_seeds({rho: runs_of(found, dataset, "depict", cell(rho)) for rho in (0.0, 1.0, 10.0)})
+        if of[0.0] and of[10.0]:
             figures = "; ".join(
-                f"prior weight {rho}: {mean(runs, 'acc'):.3f}, smallest and largest cluster {sizes(runs)} of the images"
+                f"prior weight {rho:g}: {mean(runs, 'acc'):.3f}, smallest and largest cluster {sizes(runs)}"
                 for rho, runs in of.items()
                 if runs
             )
-            said.append(f"{presets.preset(dataset).title}, exact Q-step with sharpness 2 ({len(of[0])}). {figures}.")
+            empty = {rho: any(0 in run["cluster_sizes"] for run in runs) for rho, runs in of.items()}
+            verdict = _holds(not empty[10.0]) if empty[0.0] else "no cluster is empty without the prior either"
+            said.append(f"{title}, {what} ({len(of[0.0])}). {figures} of the images: {verdict}.")
     return said
 
 

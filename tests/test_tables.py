@@ -238,6 +238,24 @@ def test_verdicts_follow_the_figures():
     ]
 
 
+def test_the_prior_s_claim_is_judged_by_whether_a_cluster_ends_empty():
+    def said(without, with_prior):
+        sizes = {"best+prior-weight-0": without, "best": with_prior}
+        cells = (made_up("digits", "depict", name, [0.9], cluster_sizes=list(of)) for name, of in sizes.items())
+        return claims.prior_keeps_clusters([result for cell in cells for result in cell])
+
+    assert claims.prior_keeps_clusters(made_up("digits", "depict", "best", [0.9])) == []
+    (one,) = said(without=(0, 400), with_prior=(190, 210))
+    assert one.startswith("digits, `best` (1). prior weight 0: 0.900, smallest and largest cluster 0.000, 1.000; prior")
+    assert one.endswith(
+        "prior weight 10: 0.900, smallest and largest cluster 0.475, 0.525 of the images: the claim holds."
+    )
+    (one,) = said(without=(0, 400), with_prior=(0, 400))
+    assert one.endswith("the claim does not hold.")
+    (one,) = said(without=(1, 399), with_prior=(190, 210))
+    assert one.endswith("no cluster is empty without the prior either.")
+
+
 def test_without_results_every_claim_says_so():
     assert claims.page([]).count(claims.NOT_RUN) == len(claims.CLAIMS)
 
