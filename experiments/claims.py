@@ -174,7 +174,9 @@ def all_layers_are_best(found: Sequence[Result]) -> list[str]:
             if all(of.values()):
                 acc = {where: mean(runs, "acc") for where, runs in of.items()}
                 figures = ", ".join(f"{where} {value:.3f}" for where, value in acc.items())
-                verdict = _holds(acc["all layers"] == max(acc.values()))
+                apart = max(acc.values()) - min(acc.values())
+                alike = f"no two are more than {CLOSE} apart"
+                verdict = alike if apart <= CLOSE else _holds(acc["all layers"] == max(acc.values()))
                 said.append(f"{title}, {what} at {figures} ({len(of['all layers'])}): {verdict}.")
     return said
 

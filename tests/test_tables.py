@@ -256,6 +256,23 @@ def test_the_prior_s_claim_is_judged_by_whether_a_cluster_ends_empty():
     assert one.endswith("no cluster is empty without the prior either.")
 
 
+def test_means_that_lie_close_do_not_decide_a_claim():
+    def said(first, last):
+        accs = {
+            "noise-none+reconstruction-all+joint": first,
+            "noise-input+reconstruction-all+joint": 0.9,
+            "paper": last,
+        }
+        cells = (made_up("usps", "depict", name, [acc]) for name, acc in accs.items())
+        return claims.all_layers_are_best([result for cell in cells for result in cell])
+
+    assert said(0.904, 0.902) == [
+        "USPS, reconstruction at all layers, noise at no layer 0.904, the input 0.900, all layers 0.902 (1): "
+        "no two are more than 0.005 apart."
+    ]
+    assert said(0.92, 0.91)[0].endswith("the claim does not hold.") and said(0.8, 0.91)[0].endswith("the claim holds.")
+
+
 def test_without_results_every_claim_says_so():
     assert claims.page([]).count(claims.NOT_RUN) == len(claims.CLAIMS)
 
