@@ -89,4 +89,7 @@ def description(found: Sequence[Result]) -> str:
 
 
 def _minutes(taken: float | None) -> str:
-    return NONE if taken is None else f"{taken / 60:.2f}" if taken < 60 else f"{taken / 60:.1f}"
+    if taken is None:
+        return NONE
+    minutes = taken / 60
+    return f"{minutes:.1f}" if minutes >= 1 else f"{minutes:.2f}" if minutes >= 0.01 else f"{minutes:.1g}"
