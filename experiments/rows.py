@@ -55,8 +55,8 @@ ROWS = {
     "spectral": Row(
         "spectral clustering",
         "pixels",
-        # The default solver gives the same scores, but factorises the graph's matrix: of MNIST-full's 70,000 images it
-        # had not done so after eight minutes, in 5 GB.
+        # The default solver gives the same scores (USPS's differ by one image), but factorises the graph's matrix: of
+        # MNIST-full's 70,000 images it had not done so after eight minutes, in 5 GB.
         {
             "affinity": "nearest_neighbors",
             "n_neighbors": 10,
