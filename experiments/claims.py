@@ -157,7 +157,7 @@ def joint_is_best(found: Sequence[Result]) -> list[str]:
             said.append(
                 f"{presets.preset(dataset).title}: k-means on the features {acc['kmeans']:.3f}, a head on frozen "
                 f"features {acc['head']:.3f}, joint training {acc['joint']:.3f} ({len(of['joint'])}): "
-                f"{_holds(acc['joint'] > max(acc['kmeans'], acc['head']))}."
+                f"{_is_best(acc, 'joint')}."
             )
     return said
 
@@ -174,10 +174,7 @@ def all_layers_are_best(found: Sequence[Result]) -> list[str]:
             if all(of.values()):
                 acc = {where: mean(runs, "acc") for where, runs in of.items()}
                 figures = ", ".join(f"{where} {value:.3f}" for where, value in acc.items())
-                apart = max(acc.values()) - min(acc.values())
-                alike = f"no two are more than {CLOSE} apart"
-                verdict = alike if apart <= CLOSE else _holds(acc["all layers"] == max(acc.values()))
-                said.append(f"{title}, {what} at {figures} ({len(of['all layers'])}): {verdict}.")
+                said.append(f"{title}, {what} at {figures} ({len(of['all layers'])}): {_is_best(acc, 'all layers')}.")
     return said
 
 
@@ -251,6 +248,12 @@ def fast(found: Sequence[Result]) -> list[str]:
 def _approach(found: Sequence[Result], dataset: str, noise: str, reconstruction: str, learning: str) -> list[Result]:
     cell = Approach(noise, reconstruction, learning)
     return runs_of(found, dataset, "depict", next(name for name, of in APPROACHES.items() if of == cell))
+
+
+def _is_best(acc: dict[str, float], which: str) -> str:
+    """The claim that one mean score is above all others, undecided where the best of them is near."""
+    ahead = acc[which] - max(value for name, value in acc.items() if name != which)
+    return f"within {CLOSE} of the best of the others, undecided" if abs(ahead) <= CLOSE else _holds(ahead > 0)
 
 
 def _holds(true: bool) -> str:

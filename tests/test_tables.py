@@ -231,6 +231,7 @@ def test_verdicts_follow_the_figures():
 
     assert claims.joint_is_best(learning(0.5, 0.6, 0.7))[0].endswith("the claim holds.")
     assert claims.joint_is_best(learning(0.5, 0.8, 0.7))[0].endswith("the claim does not hold.")
+    assert claims.joint_is_best(learning(0.5, 0.7, 0.698))[0].endswith("undecided.")
     found = made_up("usps", "depict", "paper", [0.7]) + made_up("usps", "spectral", "default", [0.8])
     found += made_up("usps", "kmeans-pixels", "default", [0.4])
     assert claims.ahead_of_others(found) == [
@@ -268,8 +269,9 @@ def test_means_that_lie_close_do_not_decide_a_claim():
 
     assert said(0.904, 0.902) == [
         "USPS, reconstruction at all layers, noise at no layer 0.904, the input 0.900, all layers 0.902 (1): "
-        "no two are more than 0.005 apart."
+        "within 0.005 of the best of the others, undecided."
     ]
+    assert said(0.8, 0.904)[0].endswith("undecided."), "what is far below says nothing of the two that are near"
     assert said(0.92, 0.91)[0].endswith("the claim does not hold.") and said(0.8, 0.91)[0].endswith("the claim holds.")
 
 
