@@ -38,6 +38,7 @@ The variants with one factor, or two, at another value and all else as it is (`m
 deviation / NMI (runs), and the difference of ACC from the variant's own, seed by seed, its mean ± standard deviation.
 
 - Pretraining: so many times the epochs, fewer where the validation loss has not fallen for {patience} of them.
+- Pretraining rate: Adam's, at the start of pretraining.
 - Batches: of so many images in every stage, and as many epochs: smaller batches are more steps.
 - Start: the initial assignment.
 - Strays: AC-PIC's groups of less than a tenth of N / K images, kept as clusters (as published) or joined to the

@@ -25,6 +25,7 @@ ABOUT_TIMES = (
 # What may be lacking where a score is not reached: in words, some of what the table of factors tries.
 WORDS = {
     (("pretraining", "three times"),): "pretrained three times as long",
+    (("pretraining rate", "0.002"),): "pretrained at twice the rate",
     (("batches", "of 25"),): "trained in batches of 25",
     (("joint training", "three times"),): "trained jointly three times as long",
     (("start", "AC-PIC"),): "started from AC-PIC",
