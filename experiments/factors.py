@@ -68,10 +68,7 @@ FACTORS: dict[str, dict[str, Change]] = {
         "as it is": _set(),
         "three times": _as_long("pretrain_epochs", 3),
     },
-    "pretraining rate": {
-        "0.001": _set(pretrain_learning_rate=1e-3),
-        "0.002": _set(pretrain_learning_rate=2e-3),
-    },
+    "pretraining rate": {"0.001": _set(pretrain_learning_rate=1e-3), "0.002": _set(pretrain_learning_rate=2e-3)},
     "batches": {"of 100": _batches_of(100), "of 25": _batches_of(25)},
     "start": {"k-means": _set(initial="kmeans"), "AC-PIC": _set(initial="acpic")},
     "strays": {"kept": _strays(0.0), "joined": _strays(0.1)},

@@ -52,9 +52,11 @@ That the last of several rounds goes to its end, though the targets stand still,
 the lowest objective was seen to be that of the lowest score. CMU-PIE's runs of `best` ran again after it, but for seed
 2, whose last round had gone to its end. For that seeds 0 and 1 were pretrained anew, on another machine than `paper`'s,
 whose processor may round otherwise; the cells in which a factor of `best` on CMU-PIE is changed are from before both,
-so their difference from seed 0 is the machine's too. MNIST-full's seed 2 was pretrained anew for the cell in which
-`paper` starts from AC-PIC and for the rows on features: k-means on its embeddings has 0.784, and had 0.755 in `paper`'s
-own run.
+so their difference from seed 0 is the machine's too.
+
+MNIST-full's seed 2 was pretrained anew for the cell in which `paper` starts from AC-PIC and for the rows on features:
+k-means on its embeddings has 0.784, and had 0.755 in `paper`'s own run. That cell's difference on this seed is not the
+start's alone.
 """
 
 
